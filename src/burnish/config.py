@@ -1,0 +1,172 @@
+"""The task file: burnish.yaml <-> TaskConfig. Names follow the field; peers' names are aliases.
+
+This module holds the settings' shapes. Reading a file (line numbers, nearest keys, aliases) is below them.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from burnish.records import Kind
+
+
+class Settings(BaseModel):
+    """Base of all settings: unknown keys are errors, values do not change after reading."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+
+
+class DataConfig(Settings):
+    """Where the labelled examples are and how their columns are named."""
+
+    train: list[Path] = Field(
+        description="Files of labelled examples (JSON, JSONL, CSV, TSV, Parquet; .gz, .zst)."
+    )
+    validation: list[Path] = Field(
+        default=[], description="Files to validate on instead of a split of train."
+    )
+    test: list[Path] = Field(default=[], description="Files to seal as the test instead of a split of train.")
+    format: Literal[
+        "auto", "messages", "prompt_completion", "alpaca", "sharegpt", "classification", "extraction"
+    ] = Field(default="auto", description="Shape of the rows; auto detects and reports it.")
+    text: str | None = Field(default=None, description="Column with the input text (default: text).")
+    target: str | None = Field(default=None, description="Column with the label or the target.")
+    weight: str | None = Field(default=None, description="Column with an example weight.")
+    tools: str | None = Field(default=None, description="Column with function schemas (default: tools).")
+
+
+class GoalConfig(Settings):
+    """What the tuned model must reach to be shipped."""
+
+    metric: str | None = Field(
+        default=None, description="Primary metric, or module:function of your own (default: the kind's)."
+    )
+    target: Annotated[float, Field(ge=0, le=1)] | None = Field(
+        default=None, description="Value that the tuned model must reach on the sealed test."
+    )
+    margin: float = Field(
+        default=0.05, ge=0, le=1, description="Least advantage over the best baseline (0.05 = 5 points)."
+    )
+
+
+class SplitConfig(Settings):
+    """How rows are divided. A number below 1 is a share, 1 or more a count of rows."""
+
+    validation: float = Field(default=0.1, ge=0, description="Share or count of rows to validate on.")
+    test: float = Field(default=0.15, ge=0, description="Share or count of rows in the sealed test.")
+    group: str | None = Field(default=None, description="Column whose rows must stay in one part.")
+    stratify: bool = Field(default=True, description="Keep every label in train and test where possible.")
+
+
+class TrainingConfig(Settings):
+    """LoRA supervised fine-tuning."""
+
+    method: Literal["lora", "full"] = Field(default="lora", description="What is trained.")
+    prompt: Literal["short", "full"] = Field(
+        default="short", description="short: instruction only; full: with the labels or the schema."
+    )
+    lora_r: int = Field(default=16, ge=1, le=1024, description="LoRA rank.")
+    lora_alpha: float = Field(
+        default=32, gt=0, description="LoRA scale: updates are multiplied by alpha / r."
+    )
+    lora_dropout: float = Field(default=0.0, ge=0, lt=1, description="Dropout in front of the LoRA matrices.")
+    lora_target_modules: list[str] | Literal["all-linear"] = Field(
+        default="all-linear", description="Modules that get an adapter."
+    )
+    learning_rate: float = Field(default=2e-4, gt=0, le=1, description="Peak learning rate.")
+    lr_scheduler: Literal["cosine", "linear", "constant"] = Field(default="cosine", description="Decay.")
+    warmup_ratio: float = Field(default=0.05, ge=0, lt=1, description="Share of steps that warm up.")
+    num_epochs: float = Field(default=3, gt=0, le=1000, description="Passes over the training examples.")
+    max_steps: int | None = Field(default=None, ge=1, description="Stop after this many optimizer steps.")
+    batch_size: int = Field(default=16, ge=1, description="Examples an optimizer step.")
+    tokens_per_batch: int = Field(
+        default=4096,
+        ge=64,
+        description="Token budget of one forward pass; a step is cut into as many as it needs.",
+    )
+    weight_decay: float = Field(default=0.0, ge=0, description="AdamW weight decay.")
+    max_grad_norm: float = Field(default=1.0, gt=0, description="Gradient norm is clipped to this.")
+    max_length: int = Field(
+        default=2048, ge=16, description="Longest example in tokens; longer ones are reported."
+    )
+    max_dropped: float = Field(
+        default=0.01,
+        ge=0,
+        le=1,
+        description="Stop when a larger share of examples is longer than max_length.",
+    )
+    dtype: Literal["auto", "float32", "bfloat16"] = Field(
+        default="auto", description="auto: bfloat16 where the hardware multiplies it natively, else float32."
+    )
+    evals_per_epoch: float = Field(default=1, gt=0, description="How often validation runs.")
+    eval_examples: int = Field(
+        default=100, ge=0, description="Validation examples answered for the task's metric (0: loss only)."
+    )
+    select_by: Literal["metric", "loss"] = Field(
+        default="metric", description="What the best checkpoint is best at."
+    )
+    early_stopping_patience: int | None = Field(
+        default=3, ge=1, description="Stop after this many validations without a better one (null: never)."
+    )
+    checkpoint_steps: int = Field(default=50, ge=1, description="Steps between checkpoints.")
+    keep_checkpoints: int = Field(default=2, ge=1, description="Newest checkpoints kept beside the best.")
+
+
+class FewShotConfig(Settings):
+    """The few_shot baseline."""
+
+    k: int = Field(default=5, ge=1, le=100, description="Examples in the prompt.")
+    select: Literal["nearest", "fixed"] = Field(
+        default="nearest", description="nearest: by BM25 for every input; fixed: the same for all."
+    )
+
+
+class GenerationConfig(Settings):
+    """How every local system answers: the same for baselines and tuned models."""
+
+    max_new_tokens: int = Field(default=256, ge=1, description="Longest answer in tokens.")
+    constrain: bool = Field(default=True, description="Constrain answers to the labels or the JSON schema.")
+    temperature: float = Field(default=0.0, ge=0, le=10, description="0 is greedy.")
+    tokens_per_batch: int = Field(default=16384, ge=64, description="Token budget of one generation batch.")
+
+
+BaselineName = Literal["majority", "prompt", "few_shot"]
+
+
+class TaskConfig(Settings):
+    """One task: what is to be learned, from what, how well, and how."""
+
+    name: str = Field(
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$", description="Short name; names the run folders."
+    )
+    kind: Kind = Field(description="What the answers are.")
+    instruction: str = Field(min_length=1, description="What the model is told to do.")
+    data: DataConfig = Field(
+        description="A file, a list of files, or a mapping with train, validation and test."
+    )
+    labels: list[str] | None = Field(
+        default=None, description="classification: the labels (default: from the data)."
+    )
+    json_schema: dict[str, Any] | None = Field(
+        default=None,
+        alias="schema",
+        description="extraction: JSON Schema of the answer, or a file that holds it.",
+    )
+    pattern: str | None = Field(
+        default=None, description="generation: regular expression answers should match."
+    )
+    goal: GoalConfig = GoalConfig()
+    model: str = Field(
+        default="smollm2-135m-instruct", description="Catalogue name, folder, .gguf file, or hub id."
+    )
+    training: TrainingConfig = TrainingConfig()
+    baselines: list[BaselineName] = Field(
+        default=["majority", "prompt", "few_shot"], description="Cheaper systems to beat."
+    )
+    few_shot: FewShotConfig = FewShotConfig()
+    generation: GenerationConfig = GenerationConfig()
+    split: SplitConfig = SplitConfig()
+    seed: int = Field(default=7, ge=0, lt=2**32, description="Seeds the split, the order and the weights.")

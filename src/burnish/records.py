@@ -1,0 +1,249 @@
+"""The records that travel between parts: frozen dataclasses without logic.
+
+Words are those of docs/architecture.md: task, example, system, objective, adapter, sealed test, verdict, run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+Json = Any  # a JSON value: None, bool, int, float, str, list or dict of them
+Role = Literal["system", "developer", "user", "assistant", "tool"]
+Kind = Literal["classification", "extraction", "generation", "tool_calling"]
+KINDS: tuple[Kind, ...] = ("classification", "extraction", "generation", "tool_calling")
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCall:
+    """One function call: `arguments` is the decoded JSON object."""
+
+    name: str
+    arguments: Mapping[str, Json]
+    id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One turn. `weight` (assistant only): 0 leaves the turn out of the loss, None means the default."""
+
+    role: Role
+    content: str
+    tool_calls: tuple[ToolCall, ...] = ()
+    name: str | None = None
+    tool_call_id: str | None = None
+    weight: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where an example came from. `line` is 1-based (the row number for Parquet)."""
+
+    file: str
+    line: int
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """One labelled row.
+
+    id: hash of the content (input, target, tools), so that it survives reordering; copies share it.
+    messages: the input, ending in a user or tool turn; a system turn comes first where the data has one.
+    target: classification: the label; extraction: a JSON object; generation: a string;
+        tool_calling: a list of {"name", "arguments"}.
+    tools: OpenAI function schemas ({"type": "function", "function": {name, description, parameters}}).
+    group: rows of one group never cross splits.
+    weight: multiplies the example's loss.
+    """
+
+    id: str
+    messages: tuple[Message, ...]
+    target: Json
+    source: Source
+    tools: tuple[Mapping[str, Json], ...] = ()
+    group: str | None = None
+    weight: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Labels:
+    """Constraint: the answer is exactly one of these strings."""
+
+    labels: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class JsonSchema:
+    """Constraint: the answer is compact JSON that the schema accepts."""
+
+    schema: Mapping[str, Json] = field(hash=False)
+
+
+Constraint = Labels | JsonSchema
+
+
+@dataclass(frozen=True, slots=True)
+class Parsed:
+    """What a task read out of a system's text. `error` says why `value` is None."""
+
+    value: Json
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """What the generation engine returns for one request.
+
+    logprobs: natural-log probability of each generated token under the constrained distribution.
+    confidence: probability of the answer, normalised over what the constraint allows
+        (for Labels: over the labels); None when nothing was generated.
+    finish: "stop" at the end of turn or when the constraint is complete, "length" at the token limit.
+    prompt_tokens counts the whole prompt; cached_tokens the part computed once for many requests.
+    seconds: this request's share of the wall time.
+    """
+
+    text: str
+    tokens: tuple[int, ...]
+    logprobs: tuple[float, ...]
+    confidence: float | None
+    finish: Literal["stop", "length"]
+    prompt_tokens: int
+    cached_tokens: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """One system's answer to one example; a line of predictions/<system>.jsonl.
+
+    score: per-example value of each metric, in [0, 1].
+    """
+
+    example_id: str
+    text: str
+    parsed: Parsed
+    confidence: float | None
+    prompt_tokens: int
+    completion_tokens: int
+    seconds: float
+    score: Mapping[str, float] = field(default_factory=dict, hash=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """A value with its confidence interval. method: "wilson", "bootstrap", …"""
+
+    value: float
+    low: float
+    high: float
+    method: str
+    level: float = 0.95
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """One system measured on one split.
+
+    tables: extra views by name (per-class table, confusion matrix, per-field table), JSON-able.
+    seconds_per_example: mean wall time in the batch setting; prompt_tokens, completion_tokens: means.
+    """
+
+    system: str
+    split: str
+    examples: int
+    metrics: Mapping[str, Interval]
+    seconds_per_example: float
+    prompt_tokens: float
+    completion_tokens: float
+    tables: Mapping[str, Json] = field(default_factory=dict, hash=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Paired:
+    """Paired difference candidate minus baseline on the same examples.
+
+    test: "mcnemar" (exact, for rates) or "permutation".
+    wins: examples where the candidate alone is right (or better); losses: the other way.
+    """
+
+    candidate: str
+    baseline: str
+    metric: str
+    difference: float
+    low: float
+    high: float
+    p_value: float
+    test: str
+    wins: int
+    losses: int
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What the gate returns. reasons: one sentence each, with its number. advice: what to try next (hold)."""
+
+    decision: Literal["ship", "hold"]
+    candidate: str
+    baseline: str
+    metric: str
+    reasons: tuple[str, ...]
+    advice: tuple[str, ...]
+    margin: float
+    target: float | None
+    looks: int
+
+
+Severity = Literal["error", "warning", "info"]
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing the data check found. rows: the first few places; count: all of them."""
+
+    kind: str
+    severity: Severity
+    count: int
+    message: str
+    advice: str
+    rows: tuple[Source, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class DataReport:
+    """What `burnish check` found. stats: class counts, token lengths …, JSON-able."""
+
+    rows: int
+    findings: tuple[Finding, ...]
+    stats: Mapping[str, Json] = field(default_factory=dict, hash=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """Three lists of examples. sealed_hash: SHA-256 of the test part, fixed when the split is made."""
+
+    train: tuple[Example, ...]
+    validation: tuple[Example, ...]
+    test: tuple[Example, ...]
+    sealed_hash: str
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingResult:
+    """What training leaves. history: the lines of metrics.jsonl.
+
+    overfit: a sentence when the gap between train and validation loss says so, else None.
+    """
+
+    adapter_dir: str
+    steps: int
+    best_step: int
+    train_tokens: int
+    labelled_tokens: int
+    seconds: float
+    peak_memory_mb: float
+    trainable_parameters: int
+    total_parameters: int
+    stopped_early: bool
+    overfit: str | None
+    history: tuple[Mapping[str, Json], ...] = field(default_factory=tuple, hash=False)

@@ -1,0 +1,22 @@
+"""A system is anything that answers a task's examples; all are measured by the same code."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from burnish.progress import Progress
+from burnish.records import Example, Prediction
+
+
+class System(Protocol):
+    """name: as in the task file and predictions/<name>.jsonl."""
+
+    name: str
+
+    def predict(self, examples: Sequence[Example], progress: Progress) -> list[Prediction]:
+        """Answer the examples, in order; `score` is left empty for evaluation to fill.
+
+        A system sees no target: it must not read `example.target`.
+        """
+        ...
