@@ -22,16 +22,12 @@ class Settings(BaseModel):
 class DataConfig(Settings):
     """Where the labelled examples are and how their columns are named."""
 
-    train: list[Path] = Field(
-        description="Files of labelled examples (JSON, JSONL, CSV, TSV, Parquet; .gz, .zst)."
-    )
-    validation: list[Path] = Field(
-        default=[], description="Files to validate on instead of a split of train."
-    )
+    train: list[Path] = Field(description="Files of labelled examples (JSON, JSONL, CSV, TSV, Parquet; .gz, .zst).")
+    validation: list[Path] = Field(default=[], description="Files to validate on instead of a split of train.")
     test: list[Path] = Field(default=[], description="Files to seal as the test instead of a split of train.")
-    format: Literal[
-        "auto", "messages", "prompt_completion", "alpaca", "sharegpt", "classification", "extraction"
-    ] = Field(default="auto", description="Shape of the rows; auto detects and reports it.")
+    format: Literal["auto", "messages", "prompt_completion", "alpaca", "sharegpt", "classification", "extraction"] = (
+        Field(default="auto", description="Shape of the rows; auto detects and reports it.")
+    )
     text: str | None = Field(default=None, description="Column with the input text (default: text).")
     target: str | None = Field(default=None, description="Column with the label or the target.")
     weight: str | None = Field(default=None, description="Column with an example weight.")
@@ -69,9 +65,7 @@ class TrainingConfig(Settings):
         default="short", description="short: instruction only; full: with the labels or the schema."
     )
     lora_r: int = Field(default=16, ge=1, le=1024, description="LoRA rank.")
-    lora_alpha: float = Field(
-        default=32, gt=0, description="LoRA scale: updates are multiplied by alpha / r."
-    )
+    lora_alpha: float = Field(default=32, gt=0, description="LoRA scale: updates are multiplied by alpha / r.")
     lora_dropout: float = Field(default=0.0, ge=0, lt=1, description="Dropout in front of the LoRA matrices.")
     lora_target_modules: list[str] | Literal["all-linear"] = Field(
         default="all-linear", description="Modules that get an adapter."
@@ -89,9 +83,7 @@ class TrainingConfig(Settings):
     )
     weight_decay: float = Field(default=0.0, ge=0, description="AdamW weight decay.")
     max_grad_norm: float = Field(default=1.0, gt=0, description="Gradient norm is clipped to this.")
-    max_length: int = Field(
-        default=2048, ge=16, description="Longest example in tokens; longer ones are reported."
-    )
+    max_length: int = Field(default=2048, ge=16, description="Longest example in tokens; longer ones are reported.")
     max_dropped: float = Field(
         default=0.01,
         ge=0,
@@ -105,9 +97,7 @@ class TrainingConfig(Settings):
     eval_examples: int = Field(
         default=100, ge=0, description="Validation examples answered for the task's metric (0: loss only)."
     )
-    select_by: Literal["metric", "loss"] = Field(
-        default="metric", description="What the best checkpoint is best at."
-    )
+    select_by: Literal["metric", "loss"] = Field(default="metric", description="What the best checkpoint is best at.")
     early_stopping_patience: int | None = Field(
         default=3, ge=1, description="Stop after this many validations without a better one (null: never)."
     )
@@ -139,29 +129,19 @@ BaselineName = Literal["majority", "prompt", "few_shot"]
 class TaskConfig(Settings):
     """One task: what is to be learned, from what, how well, and how."""
 
-    name: str = Field(
-        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$", description="Short name; names the run folders."
-    )
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$", description="Short name; names the run folders.")
     kind: Kind = Field(description="What the answers are.")
     instruction: str = Field(min_length=1, description="What the model is told to do.")
-    data: DataConfig = Field(
-        description="A file, a list of files, or a mapping with train, validation and test."
-    )
-    labels: list[str] | None = Field(
-        default=None, description="classification: the labels (default: from the data)."
-    )
+    data: DataConfig = Field(description="A file, a list of files, or a mapping with train, validation and test.")
+    labels: list[str] | None = Field(default=None, description="classification: the labels (default: from the data).")
     json_schema: dict[str, Any] | None = Field(
         default=None,
         alias="schema",
         description="extraction: JSON Schema of the answer, or a file that holds it.",
     )
-    pattern: str | None = Field(
-        default=None, description="generation: regular expression answers should match."
-    )
+    pattern: str | None = Field(default=None, description="generation: regular expression answers should match.")
     goal: GoalConfig = GoalConfig()
-    model: str = Field(
-        default="smollm2-135m-instruct", description="Catalogue name, folder, .gguf file, or hub id."
-    )
+    model: str = Field(default="smollm2-135m-instruct", description="Catalogue name, folder, .gguf file, or hub id.")
     training: TrainingConfig = TrainingConfig()
     baselines: list[BaselineName] = Field(
         default=["majority", "prompt", "few_shot"], description="Cheaper systems to beat."

@@ -37,9 +37,7 @@ class BurnishError(Exception):
     exit_code = 2
     kind = "error"
 
-    def __init__(
-        self, what: str, *, got: object = MISSING, where: str | None = None, fix: str | None = None
-    ) -> None:
+    def __init__(self, what: str, *, got: object = MISSING, where: str | None = None, fix: str | None = None) -> None:
         self.what = what
         self.got = got
         self.where = where

@@ -1,0 +1,1 @@
+"""Burnish: fine-tune language models with evidence."""
