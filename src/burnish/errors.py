@@ -58,15 +58,9 @@ class BurnishError(Exception):
         return {"error": self.kind, "what": self.what, "got": got, "where": self.where, "fix": self.fix}
 
 
-class ConfigError(BurnishError):
-    """The task file or a setting is wrong."""
-
-    kind = "config"
-
-
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One bad place in the data. `line` is 1-based; `field` is empty when the whole row is bad."""
+    """One bad place in a file. `line` is 1-based (0: no line); `field` is empty when the whole row is bad."""
 
     file: str
     line: int
@@ -77,11 +71,48 @@ class Problem:
 
     @property
     def where(self) -> str:
-        return f"{self.file}:{self.line}" + (f":{self.field}" if self.field else "")
+        # A value given in Python has no file, a whole file or a command-line option no line.
+        return ":".join(part for part in (self.file, str(self.line or ""), self.field) if part)
 
     def __str__(self) -> str:
         got = f" (got {self.got})" if self.got else ""
-        return f"{self.where}: {self.what}{got}\n  fix: {self.fix}"
+        where = f"{self.where}: " if self.where else ""
+        return f"{where}{self.what}{got}\n  fix: {self.fix}"
+
+
+class ConfigError(BurnishError):
+    """The task file or a setting is wrong. `problems` holds the mistakes of one file, all of them.
+
+    With `problems` and an empty `what`, the sentence is made from them.
+    """
+
+    kind = "config"
+
+    def __init__(
+        self,
+        what: str,
+        *,
+        got: object = MISSING,
+        where: str | None = None,
+        fix: str | None = None,
+        problems: Sequence[Problem] = (),
+    ) -> None:
+        self.problems = tuple(problems)
+        if self.problems and not what:
+            first = self.problems[0]
+            if len(self.problems) == 1:
+                what, where, fix = first.what, first.where or None, first.fix
+            else:
+                what, where = f"{len(self.problems)} mistakes", where or first.file or None
+        super().__init__(what, got=got, where=where, fix=fix)
+
+    def __str__(self) -> str:
+        if len(self.problems) == 1:
+            return str(self.problems[0])
+        return "\n".join([super().__str__(), *map(str, self.problems)])
+
+    def to_dict(self) -> dict[str, Any]:
+        return super().to_dict() | {"problems": [asdict(problem) for problem in self.problems]}
 
 
 class DataError(BurnishError):

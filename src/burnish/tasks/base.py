@@ -22,8 +22,11 @@ class Metric(Protocol):
     (then Wilson's interval and McNemar's test apply).
     """
 
-    name: str
-    rate: bool
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def rate(self) -> bool: ...
 
     def counts(self, example: Example, parsed: Parsed) -> Floats: ...
 
@@ -37,10 +40,17 @@ class Task(Protocol):
     metrics: all of the kind's metrics; the first is the primary one (goal.metric).
     """
 
-    name: str
-    kind: Kind
-    instruction: str
-    metrics: tuple[Metric, ...]
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def kind(self) -> Kind: ...
+
+    @property
+    def instruction(self) -> str: ...
+
+    @property
+    def metrics(self) -> tuple[Metric, ...]: ...
 
     def messages(self, example: Example, *, full: bool, shots: Sequence[Example] = ()) -> tuple[Message, ...]:
         """The prompt: a system turn with the instruction, then the input, ending in a user or tool turn.

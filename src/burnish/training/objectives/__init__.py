@@ -1,1 +1,1 @@
-
+"""Losses as pure functions of model outputs and a batch."""

@@ -1,28 +1,57 @@
-"""The task file: burnish.yaml <-> TaskConfig. Names follow the field; peers' names are aliases.
+"""The shapes of the settings: what burnish.yaml may hold, with ranges, defaults and descriptions.
 
-This module holds the settings' shapes. Reading a file (line numbers, nearest keys, aliases) is below them.
+Names follow the field. Reading a file into these shapes (lines, aliases, plain words) is read.py's work.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from types import UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
+from pydantic_core import PydanticCustomError
 
 from burnish.records import Kind
+
+# Metrics of each kind; the first is the default of goal.metric. tasks/ implements exactly these.
+METRICS: dict[Kind, tuple[str, ...]] = {
+    "classification": ("accuracy", "macro_f1"),
+    "extraction": ("exact_match", "field_f1", "field_accuracy", "valid"),
+    "generation": ("chrf", "exact_match", "rouge_l", "pattern_match"),
+    "tool_calling": ("call_match", "name_match", "argument_f1", "valid"),
+}
+
+
+def _accepts_bool(annotation: Any) -> bool:
+    if get_origin(annotation) in (Union, UnionType, Annotated):
+        return any(_accepts_bool(part) for part in get_args(annotation))
+    return annotation in (bool, Any)
 
 
 class Settings(BaseModel):
     """Base of all settings: unknown keys are errors, values do not change after reading."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, protected_namespaces=(), allow_inf_nan=False, validate_default=False
+    )
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _no_bool_as_number(cls, value: Any, info: ValidationInfo) -> Any:
+        # `seed: yes` would otherwise pass as 1.
+        field = cls.model_fields[info.field_name or ""]
+        if isinstance(value, bool) and not _accepts_bool(field.annotation):
+            raise PydanticCustomError("bool_given", "is true or false")
+        return value
 
 
 class DataConfig(Settings):
     """Where the labelled examples are and how their columns are named."""
 
-    train: list[Path] = Field(description="Files of labelled examples (JSON, JSONL, CSV, TSV, Parquet; .gz, .zst).")
+    train: list[Path] = Field(
+        min_length=1, description="Files of labelled examples (JSON, JSONL, CSV, TSV, Parquet; .gz, .zst)."
+    )
     validation: list[Path] = Field(default=[], description="Files to validate on instead of a split of train.")
     test: list[Path] = Field(default=[], description="Files to seal as the test instead of a split of train.")
     format: Literal["auto", "messages", "prompt_completion", "alpaca", "sharegpt", "classification", "extraction"] = (
@@ -32,6 +61,16 @@ class DataConfig(Settings):
     target: str | None = Field(default=None, description="Column with the label or the target.")
     weight: str | None = Field(default=None, description="Column with an example weight.")
     tools: str | None = Field(default=None, description="Column with function schemas (default: tools).")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _short_forms(cls, value: Any) -> Any:
+        return {"train": value} if isinstance(value, str | Path | list | tuple) else value
+
+    @field_validator("train", "validation", "test", mode="before")
+    @classmethod
+    def _one_file(cls, value: Any) -> Any:
+        return [value] if isinstance(value, str | Path) else value
 
 
 class GoalConfig(Settings):
@@ -67,8 +106,8 @@ class TrainingConfig(Settings):
     lora_r: int = Field(default=16, ge=1, le=1024, description="LoRA rank.")
     lora_alpha: float = Field(default=32, gt=0, description="LoRA scale: updates are multiplied by alpha / r.")
     lora_dropout: float = Field(default=0.0, ge=0, lt=1, description="Dropout in front of the LoRA matrices.")
-    lora_target_modules: list[str] | Literal["all-linear"] = Field(
-        default="all-linear", description="Modules that get an adapter."
+    lora_target_modules: Annotated[list[str], Field(min_length=1)] | Literal["all-linear"] = Field(
+        default="all-linear", description="Names of the modules that get an adapter, or all-linear."
     )
     learning_rate: float = Field(default=2e-4, gt=0, le=1, description="Peak learning rate.")
     lr_scheduler: Literal["cosine", "linear", "constant"] = Field(default="cosine", description="Decay.")
@@ -139,14 +178,16 @@ class TaskConfig(Settings):
         alias="schema",
         description="extraction: JSON Schema of the answer, or a file that holds it.",
     )
-    pattern: str | None = Field(default=None, description="generation: regular expression answers should match.")
-    goal: GoalConfig = GoalConfig()
-    model: str = Field(default="smollm2-135m-instruct", description="Catalogue name, folder, .gguf file, or hub id.")
-    training: TrainingConfig = TrainingConfig()
-    baselines: list[BaselineName] = Field(
-        default=["majority", "prompt", "few_shot"], description="Cheaper systems to beat."
+    pattern: str | None = Field(
+        default=None, description="generation: regular expression that the whole answer should match."
     )
-    few_shot: FewShotConfig = FewShotConfig()
-    generation: GenerationConfig = GenerationConfig()
-    split: SplitConfig = SplitConfig()
+    goal: GoalConfig = Field(default=GoalConfig(), description="What the tuned model must reach to be shipped.")
+    model: str = Field(default="smollm2-135m-instruct", description="Catalogue name, folder, .gguf file, or hub id.")
+    training: TrainingConfig = Field(default=TrainingConfig(), description="How the model is tuned.")
+    baselines: list[BaselineName] = Field(
+        default=["majority", "prompt", "few_shot"], min_length=1, description="Cheaper systems to beat."
+    )
+    few_shot: FewShotConfig = Field(default=FewShotConfig(), description="The few_shot baseline.")
+    generation: GenerationConfig = Field(default=GenerationConfig(), description="How local systems answer.")
+    split: SplitConfig = Field(default=SplitConfig(), description="How rows are divided.")
     seed: int = Field(default=7, ge=0, lt=2**32, description="Seeds the split, the order and the weights.")

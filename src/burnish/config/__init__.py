@@ -1,0 +1,35 @@
+"""The task file: burnish.yaml <-> TaskConfig. Names follow the field; peers' names are aliases."""
+
+from burnish.config.init import init_task
+from burnish.config.read import LoadedTask, load_task, task_from
+from burnish.config.schema import json_schema_of_task_file
+from burnish.config.settings import (
+    METRICS,
+    BaselineName,
+    DataConfig,
+    FewShotConfig,
+    GenerationConfig,
+    GoalConfig,
+    Settings,
+    SplitConfig,
+    TaskConfig,
+    TrainingConfig,
+)
+
+__all__ = [
+    "METRICS",
+    "BaselineName",
+    "DataConfig",
+    "FewShotConfig",
+    "GenerationConfig",
+    "GoalConfig",
+    "LoadedTask",
+    "Settings",
+    "SplitConfig",
+    "TaskConfig",
+    "TrainingConfig",
+    "init_task",
+    "json_schema_of_task_file",
+    "load_task",
+    "task_from",
+]

@@ -1,0 +1,173 @@
+"""What pydantic cannot see: settings that do not fit together."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from typing import Any, Protocol
+
+from burnish.config.settings import METRICS, TaskConfig
+from burnish.config.words import nearest
+from burnish.config.yaml_tree import Key, dotted
+from burnish.records import KINDS
+
+
+class Report(Protocol):
+    """Takes one mistake: our key, what is wrong, the value (None: nothing to show), the fix."""
+
+    def __call__(self, key: Key, what: str, got: Any, fix: str) -> None: ...
+
+
+def check_settings(config: TaskConfig, report: Report, notices: list[str], *, kind_known: bool = True) -> None:
+    """Report every pair of settings that does not fit together. kind_known: False leaves out what hangs on kind."""
+    if kind_known:
+        _check_kind_keys(config, report)
+        _check_metric(config, report)
+    _check_labels(config, report)
+    _check_pattern(config, report)
+    _check_split(config, report, notices)
+    _check_rest(config, report, notices)
+
+
+def _check_kind_keys(config: TaskConfig, report: Report) -> None:
+    own = (
+        (("labels",), config.labels, "classification"),
+        (("schema",), config.json_schema, "extraction"),
+        (("pattern",), config.pattern, "generation"),
+        (("data", "tools"), config.data.tools, "tool_calling"),
+    )
+    for key, value, kind in own:
+        if value is not None and config.kind != kind:
+            what = f"{dotted(key)} is for kind {kind}, and the kind here is {config.kind}"
+            report(key, what, None, f"delete it, or set kind: {kind}")
+    if config.kind == "extraction" and config.json_schema is None:
+        report(
+            ("schema",),
+            "kind extraction needs a schema",
+            None,
+            "add `schema: schema.json`, a JSON Schema of the answer",
+        )
+    data_format = config.data.format
+    if data_format in KINDS and data_format != config.kind:
+        what = f"format {data_format} is for kind {data_format}, and the kind here is {config.kind}"
+        report(("data", "format"), what, None, "use format: auto")
+
+
+def _check_labels(config: TaskConfig, report: Report) -> None:
+    if config.labels is None:
+        return
+    seen: dict[str, int] = {}
+    for index, label in enumerate(config.labels):
+        if not label.strip():
+            report(("labels", index), "a label must not be empty", label, "name the label, or delete the line")
+        elif label != label.strip() or "\n" in label:
+            report(
+                ("labels", index),
+                "a label must not begin or end with white space or hold a line break",
+                label,
+                f"write {label.strip()!r}",
+            )
+        elif label in seen:
+            report(("labels", index), "the label appears twice", label, "keep one")
+        seen.setdefault(label, index)
+    if len(config.labels) < 2:
+        report(
+            ("labels",),
+            "a choice needs at least two labels",
+            config.labels,
+            "list every label, or delete labels: to take them from the data",
+        )
+
+
+def _check_pattern(config: TaskConfig, report: Report) -> None:
+    if config.pattern is None:
+        return
+    try:
+        re.compile(config.pattern)
+    except (re.error, OverflowError, RecursionError) as error:
+        report(
+            ("pattern",),
+            f"not a regular expression: {error}",
+            config.pattern,
+            "mend the expression (Python's re syntax)",
+        )
+
+
+def _check_metric(config: TaskConfig, report: Report) -> None:
+    metric = config.goal.metric
+    known = METRICS[config.kind]
+    key = ("goal", "metric")
+    if metric is None:
+        return
+    if ":" in metric:
+        module, _, function = metric.partition(":")
+        if not function.isidentifier() or not all(part.isidentifier() for part in module.split(".")):
+            report(key, "a metric of your own is module:function", metric, "for example my_metrics:close_enough")
+        return
+    if metric not in known:
+        homes = [kind for kind, names in METRICS.items() if metric in names]
+        near = nearest(metric, known)
+        meant = f"did you mean {near}? " if near and not homes else ""
+        other = f"{metric} is for kind {' and '.join(homes)}; " if homes else ""
+        what = f"kind {config.kind} has no such metric"
+        report(key, what, metric, f"{meant}{other}it has {', '.join(known)}, or your own as module:function")
+    elif metric == "pattern_match" and config.pattern is None:
+        report(key, "pattern_match needs a pattern", None, "add `pattern:` with a regular expression")
+
+
+def _check_split(config: TaskConfig, report: Report, notices: list[str]) -> None:
+    for part in ("validation", "test"):
+        value = getattr(config.split, part)
+        if value > 1 and value != int(value):
+            report(
+                ("split", part),
+                "a number above 1 is a count of rows and must be whole",
+                value,
+                f"write {value:.0f}, or a share below 1",
+            )
+        if getattr(config.data, part) and part in config.split.model_fields_set and value:
+            notices.append(f"split.{part} is not used: data.{part} names files")
+    shares = [
+        getattr(config.split, part)
+        for part in ("validation", "test")
+        if getattr(config.split, part) < 1 and not getattr(config.data, part)
+    ]
+    if sum(shares) >= 1:
+        report(
+            ("split",),
+            f"validation and test take {sum(shares):.0%} and leave nothing to train on",
+            None,
+            "lower the shares",
+        )
+    if config.split.test == 0 and not config.data.test:
+        report(
+            ("split", "test"),
+            "a verdict needs a sealed test",
+            0,
+            "give a share such as 0.15, or files under data.test",
+        )
+    if config.split.validation == 0 and not config.data.validation:
+        notices.append("split.validation is 0: the last checkpoint is kept, not the best")
+    used: dict[Any, str] = {}
+    for part in ("train", "validation", "test"):
+        for index, file in enumerate(getattr(config.data, part)):
+            if file in used:
+                report(
+                    ("data", part, index),
+                    f"the file is in data.{used[file]} already",
+                    str(file),
+                    "a row may be in one part only",
+                )
+            used[file] = part
+
+
+def _check_rest(config: TaskConfig, report: Report, notices: list[str]) -> None:
+    for baseline, count in Counter(config.baselines).items():
+        if count > 1:
+            last = len(config.baselines) - 1 - config.baselines[::-1].index(baseline)
+            report(("baselines", last), "the baseline appears twice", baseline, "keep one")
+    if not config.instruction.strip():
+        report(("instruction",), "must not be empty", config.instruction, "say in a sentence what the model is to do")
+    if config.training.method == "full":
+        unused = [name for name in sorted(config.training.model_fields_set) if name.startswith("lora_")]
+        notices.extend(f"training.{name} is not used: training.method is full" for name in unused)

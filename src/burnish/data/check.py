@@ -1,0 +1,391 @@
+"""What is odd about labelled rows, found in one pass that keeps 20 bytes a row and no row.
+
+Findings: too_few, exact_duplicate, conflicting_answers, split_leak, empty_field, class_imbalance, rare_class and
+truncated. Rows are compared by 64 bits of SHA-256: that two of ten million different rows look equal has a chance of
+three in a million.
+"""
+
+from __future__ import annotations
+
+from array import array
+from bisect import bisect_right
+from collections import Counter, defaultdict
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from burnish.data.duplicates import Hashes, conflicting, later_copies, shared
+from burnish.data.fingerprint import input_digest
+from burnish.data.formats import Format
+from burnish.data.lengths import SHOWN, CountTokens, Lengths
+from burnish.data.load import FileFormat, iter_examples, require_readable
+from burnish.data.streams import Unreadable
+from burnish.errors import Problem
+from burnish.records import DataReport, Example, Finding, Json, Kind, Severity, Source, Split
+
+IMBALANCE = 10.0  # largest class over smallest class
+RARE = 10  # rows
+PARTS = ("train", "validation", "test")
+
+
+class Checked(NamedTuple):
+    """A report on files. problems: the first bad rows; bad: the number of all; files: what was detected."""
+
+    report: DataReport
+    problems: tuple[Problem, ...]
+    bad: int
+    files: tuple[FileFormat, ...]
+
+
+def check_examples(
+    examples: Iterable[Example],
+    *,
+    kind: Kind,
+    stratum: Callable[[Example], str | None] | None = None,
+    count_tokens: CountTokens | None = None,
+    max_length: int | None = None,
+    split: Split | None = None,
+) -> DataReport:
+    """The findings on some examples, in one pass.
+
+    stratum: an example's label (None: classification's target). count_tokens: lengths of examples, prompt and answer
+    together; called with at most 64 at a time, for a sample of at most 10,000. max_length: what is cut above.
+    split: its parts are compared with one another (the examples are then usually those of the split).
+    """
+    tally = _Tally(kind, stratum, count_tokens, max_length)
+    for example in examples:
+        tally.add(example)
+    if split is None:
+        return tally.report()
+    parts = _Tally(kind, stratum, None, None)
+    for name, part in zip(PARTS, (split.train, split.validation, split.test), strict=True):
+        parts.begin(name)
+        for example in part:
+            parts.add(example)
+    return tally.report(parts)
+
+
+def check_files(
+    paths: str | Path | Sequence[str | Path],
+    *,
+    kind: Kind,
+    validation: Sequence[str | Path] = (),
+    test: Sequence[str | Path] = (),
+    format: Format = "auto",
+    text: str | None = None,
+    target: str | None = None,
+    group: str | None = None,
+    weight: str | None = None,
+    tools: str | None = None,
+    labels: Collection[str] | None = None,
+    schema: Mapping[str, Json] | None = None,
+    stratum: Callable[[Example], str | None] | None = None,
+    count_tokens: CountTokens | None = None,
+    max_length: int | None = None,
+    allow_bad_rows: int = 0,
+    show: int = 20,
+) -> Checked:
+    """Read and check files without holding their rows: 1 GB takes a few hundred MB. Arguments as above.
+
+    validation, test: files given as those parts. Raises DataError as read_examples does, except that no rows at all
+    is a finding.
+    """
+    tally = _Tally(kind, stratum, count_tokens, max_length)
+    problems: list[Problem] = []
+    lost = bad = 0
+    files: list[FileFormat] = []
+    train = [paths] if isinstance(paths, str | Path) else paths
+    for name, part in zip(PARTS, (train, validation, test), strict=True):
+        tally.begin(name)
+        for item in iter_examples(
+            part,
+            kind=kind,
+            format=format,
+            text=text,
+            target=target,
+            group=group,
+            weight=weight,
+            tools=tools,
+            labels=labels,
+            schema=schema,
+            on_file=files.append,
+        ):
+            if isinstance(item, Example):
+                tally.add(item)
+                continue
+            bad += 1
+            lost += isinstance(item, Unreadable)
+            if len(problems) < show:
+                problems.append(item)
+    require_readable(problems, bad, lost=lost, good=max(tally.rows, 1), allow_bad_rows=allow_bad_rows)
+    report = tally.report(tally if validation or test else None)
+    return Checked(report, tuple(problems), bad, tuple(files))
+
+
+class _Places:
+    """The first few places of something, and how often it occurs."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.first: list[Source] = []
+
+    def add(self, source: Source) -> None:
+        self.count += 1
+        if len(self.first) < SHOWN:
+            self.first.append(source)
+
+
+class _Tally:
+    """Fixed-size facts about every row: 8 bytes of its input's hash, 8 of its content's, 4 of its line."""
+
+    def __init__(
+        self,
+        kind: Kind,
+        stratum: Callable[[Example], str | None] | None,
+        count_tokens: CountTokens | None,
+        max_length: int | None,
+    ) -> None:
+        self.kind = kind
+        self.stratum = stratum
+        self.max_length = max_length
+        self.inputs = array("Q")
+        self.contents = array("Q")
+        self.lines = array("I")
+        self.file_starts: list[int] = []  # row at which rows of another file begin
+        self.files: list[str] = []
+        self.parts: list[tuple[str, int]] = [("train", 0)]
+        self.labels: defaultdict[str, Counter[str]] = defaultdict(Counter)  # part -> label -> rows
+        self.label_places: defaultdict[str, _Places] = defaultdict(_Places)
+        self.test_label_places: defaultdict[str, _Places] = defaultdict(_Places)
+        self.empty_inputs = _Places()
+        self.empty_targets = _Places()
+        self.groups = array("q")  # hashes, to count the different ones
+        self.lengths = None if count_tokens is None else Lengths(count_tokens, max_length)
+
+    @property
+    def rows(self) -> int:
+        return len(self.lines)
+
+    def begin(self, part: str) -> None:
+        """Rows from here on belong to `part`."""
+        if self.rows == 0 and len(self.parts) == 1:
+            self.parts = []
+        self.parts.append((part, self.rows))
+
+    def add(self, example: Example) -> None:
+        content = int(example.id, 16)
+        source = example.source
+        self.inputs.append(int.from_bytes(input_digest(example.messages, example.tools)[:8], "big"))
+        self.contents.append(content)
+        if not self.files or self.files[-1] != source.file:
+            self.files.append(source.file)
+            self.file_starts.append(self.rows)
+        self.lines.append(min(source.line, 2**32 - 1))
+        if any(not message.content.strip() and not message.tool_calls for message in example.messages):
+            self.empty_inputs.add(source)
+        if self.kind == "extraction" and any(value == "" for value in example.target.values()):
+            self.empty_targets.add(source)
+        if example.group is not None:
+            self.groups.append(hash(example.group))
+        label = self._label(example)
+        if label is not None:
+            part = self.parts[-1][0]
+            self.labels[part][label] += 1
+            places = self.test_label_places if part == "test" else self.label_places
+            places[label].add(source)
+        if self.lengths is not None:
+            self.lengths.add(example)
+
+    def _label(self, example: Example) -> str | None:
+        if self.stratum is not None:
+            return self.stratum(example)
+        return example.target if self.kind == "classification" else None
+
+    def sources(self, rows: Iterable[int]) -> tuple[Source, ...]:
+        """Where rows stand, given their indices."""
+        return tuple(
+            Source(self.files[bisect_right(self.file_starts, row) - 1], self.lines[row]) for row in map(int, rows)
+        )
+
+    def part_rows(self, wanted: str) -> Iterator[slice]:
+        ends = [start for _, start in self.parts[1:]] + [self.rows]
+        for (part, start), end in zip(self.parts, ends, strict=True):
+            if part == wanted and end > start:
+                yield slice(start, end)
+
+    def report(self, parts: _Tally | None = None) -> DataReport:
+        """parts: the tally that knows which row is in which part, if rows are divided."""
+        labels: Counter[str] = sum(self.labels.values(), Counter())
+        findings = [*_size_findings(self.rows), *self._copies(), *self._empty(), *self._classes(labels)]
+        stats: dict[str, Json] = {"rows": self.rows}
+        if labels:
+            stats["labels"] = dict(sorted(labels.items(), key=lambda item: (-item[1], item[0])))
+        if self.groups:
+            stats["groups"] = len(np.unique(np.frombuffer(self.groups, dtype=np.int64)))
+        if parts is not None:
+            stats["parts"] = {part: sum(rows.stop - rows.start for rows in parts.part_rows(part)) for part in PARTS}
+            findings += _leaks(parts)
+            findings += _unseen_labels(parts)
+        if self.lengths is not None:
+            self.lengths.flush()
+            stats["tokens"] = self.lengths.stats(self.rows)
+            findings += self.lengths.findings(self.rows)
+        rank = {"error": 0, "warning": 1, "info": 2}
+        return DataReport(self.rows, tuple(sorted(findings, key=lambda finding: rank[finding.severity])), stats)
+
+    def _copies(self) -> Iterator[Finding]:
+        contents, inputs = _hashes(self.contents), _hashes(self.inputs)
+        copies = later_copies(contents)
+        if len(copies):
+            yield Finding(
+                "exact_duplicate",
+                "warning",
+                len(copies),
+                f"{_rows(len(copies))} repeat an earlier one exactly ({_share(len(copies), self.rows)})",
+                "Remove the copies, or give one row a weight: copies count twice in training and in the metric.",
+                self.sources(copies[:SHOWN]),
+            )
+        rows, asked = conflicting(inputs, contents)
+        if asked:
+            inputs_text = "1 input has" if asked == 1 else f"{asked:,} inputs have"
+            yield Finding(
+                "conflicting_answers",
+                "warning",
+                len(rows),
+                f"{inputs_text} different answers in different rows ({_rows(len(rows))})",
+                "Decide on one answer: no model can get all of them right, which caps every metric.",
+                self.sources(rows[:SHOWN]),
+            )
+
+    def _empty(self) -> Iterator[Finding]:
+        if self.empty_inputs.count:
+            yield Finding(
+                "empty_field",
+                "warning",
+                self.empty_inputs.count,
+                f"{_rows(self.empty_inputs.count)} have an empty turn in the input",
+                "Fill or remove them: the model would learn to answer nothing with something.",
+                tuple(self.empty_inputs.first),
+            )
+        if self.empty_targets.count:
+            yield Finding(
+                "empty_field",
+                "info",
+                self.empty_targets.count,
+                f"{_rows(self.empty_targets.count)} have an empty string in the target",
+                'Write null, or leave the field out, if it means "not there": the schema can then say so.',
+                tuple(self.empty_targets.first),
+            )
+
+    def _classes(self, labels: Counter[str]) -> Iterator[Finding]:
+        if not labels:
+            return
+        ordered = labels.most_common()
+        (most, largest), (least, smallest) = ordered[0], min(ordered, key=lambda item: (item[1], item[0]))
+        if len(labels) == 1:
+            yield Finding(
+                "class_imbalance",
+                "error",
+                self.rows,
+                f"all rows have one label, {most!r}: there is nothing to tell apart",
+                "Add rows of the other labels, or check which column holds the label.",
+                tuple(self._places(most)),
+            )
+            return
+        if largest > IMBALANCE * smallest:
+            yield Finding(
+                "class_imbalance",
+                "warning",
+                largest,
+                f"{most!r} has {_rows(largest)}, {least!r} has {smallest:,}: {largest / smallest:,.0f} times fewer",
+                "Watch macro-F1 rather than accuracy; add rows of the small classes.",
+                tuple(self._places(least)),
+            )
+        rare = sorted((count, label) for label, count in labels.items() if count < RARE)
+        if rare:
+            named = ", ".join(f"{label!r} ({count})" for count, label in rare[:SHOWN])
+            more = f" and {len(rare) - SHOWN:,} more" if len(rare) > SHOWN else ""
+            yield Finding(
+                "rare_class",
+                "warning",
+                len(rare),
+                f"{len(rare):,} of {len(labels):,} labels have fewer than {RARE} rows: {named}{more}",
+                "Add rows (50 to 200 a class is a usual aim), or join the label with another.",
+                tuple(place for _, label in rare for place in self._places(label)[:1])[:SHOWN],
+            )
+
+    def _places(self, label: str) -> list[Source]:
+        return [*self.label_places[label].first, *self.test_label_places[label].first][:SHOWN]
+
+
+def _hashes(values: array[int]) -> Hashes:
+    return np.frombuffer(values, dtype=np.uint64) if len(values) else np.empty(0, dtype=np.uint64)
+
+
+def _rows(count: int) -> str:
+    return "1 row" if count == 1 else f"{count:,} rows"
+
+
+def _share(count: int, total: int) -> str:
+    return f"{count / total:.1%} of {total:,}"
+
+
+def _size_findings(rows: int) -> Iterator[Finding]:
+    levels: tuple[tuple[int, Severity, str], ...] = (
+        (10, "error", "Label at least 10 rows, better 100: fewer cannot be divided into train and test."),
+        (100, "warning", "Label 100 rows or more: below that fine-tuning rarely pays and intervals are wide."),
+    )
+    for least, severity, advice in levels:
+        if rows < least:
+            yield Finding("too_few", severity, rows, f"there are {rows} labelled rows, fewer than {least}", advice)
+            return
+
+
+def _leaks(tally: _Tally) -> Iterator[Finding]:
+    """Inputs of validation or test that another part shows too."""
+    inputs = _hashes(tally.inputs)
+
+    def of(part: str) -> tuple[NDArray[np.int64], Hashes]:
+        index = np.concatenate(
+            [np.arange(rows.start, rows.stop) for rows in tally.part_rows(part)] or [np.empty(0, int)]
+        )
+        return index, inputs[index]
+
+    for seen, held, severity in (
+        ("train", "test", "error"),
+        ("validation", "test", "error"),
+        ("train", "validation", "warning"),
+    ):
+        index, hashes = of(held)
+        rows = index[shared(hashes, of(seen)[1])]
+        if len(rows):
+            level: Severity = "error" if severity == "error" else "warning"
+            yield Finding(
+                "split_leak",
+                level,
+                len(rows),
+                f"{_rows(len(rows))} of {held} ask what a row of {seen} asks too ({_share(len(rows), len(index))})",
+                f"Remove them from {seen}: a result on rows that were trained or tuned on proves nothing.",
+                tally.sources(rows[:SHOWN]),
+            )
+
+
+def _unseen_labels(tally: _Tally) -> Iterator[Finding]:
+    if not tally.labels["train"]:
+        return
+    unseen = sorted(set(tally.labels["test"]) - set(tally.labels["train"]))
+    if unseen:
+        named = ", ".join(map(repr, unseen[:SHOWN])) + (
+            f" and {len(unseen) - SHOWN:,} more" if len(unseen) > SHOWN else ""
+        )
+        yield Finding(
+            "rare_class",
+            "warning",
+            len(unseen),
+            f"{len(unseen):,} labels of the test never occur in train: {named}",
+            "Add rows with them to train: a model cannot learn a label that it is not shown.",
+            tuple(place for label in unseen for place in tally.test_label_places[label].first[:1])[:SHOWN],
+        )

@@ -1,0 +1,385 @@
+"""The shapes rows come in, and how a row of each becomes an Example of the task's kind.
+
+    messages           {"messages": [{role, content, tool_calls?, name?, weight?}, …], "tools"?}
+    prompt_completion  {"prompt", "completion"}: strings or lists of messages
+    alpaca             {"instruction", "input"?, "output", "system"?, "history"?}
+    sharegpt           {"conversations": [{from, value}, …], "system"?, "tools"?}
+    columns            a text (or messages) column and a target column: text and label, text and target, …
+
+"classification" and "extraction" name the last one with its usual target column.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal, NamedTuple
+
+from burnish.data.fingerprint import example_id
+from burnish.data.streams import Row
+from burnish.data.targets import Check, read_target
+from burnish.data.turns import (
+    BadFieldError,
+    decoded,
+    nearest,
+    read_messages,
+    read_sharegpt,
+    read_tools,
+    text_of,
+)
+from burnish.errors import MISSING, Problem
+from burnish.records import Example, Json, Kind, Message, Source
+
+Format = Literal[
+    "auto", "messages", "prompt_completion", "alpaca", "sharegpt", "columns", "classification", "extraction"
+]
+ShapeName = Literal["messages", "prompt_completion", "alpaca", "sharegpt", "columns"]
+
+TEXT_COLUMNS = ("text", "input", "question", "sentence", "utterance", "query", "prompt")
+TARGET_COLUMNS: Mapping[Kind, tuple[str, ...]] = {
+    "classification": ("label", "target", "output", "category", "class", "answer", "completion"),
+    "extraction": ("target", "output", "json", "label", "answer", "completion"),
+    "generation": ("target", "output", "completion", "response", "answer", "label"),
+    "tool_calling": ("target", "tool_calls", "output", "completion", "answer"),
+}
+_NAME_THEM = "Name the columns in the task file: data.text and data.target."
+
+
+class Columns(NamedTuple):
+    """Column names the user gave; None: the usual ones."""
+
+    text: str | None = None
+    target: str | None = None
+    tools: str | None = None
+    group: str | None = None
+    weight: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """How the rows of a file are laid out. text, target: the columns that hold the input and the answer."""
+
+    name: ShapeName
+    text: str
+    target: str | None = None
+
+    def __str__(self) -> str:
+        return f"columns {self.text} → {self.target}" if self.name == "columns" else self.name
+
+    def fits(self, values: Mapping[str, Json]) -> bool:
+        """Whether a row has the columns of this shape."""
+        return self.text in values and (self.target is None or self.target in values)
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What rows are read as. labels and schema restrict the targets."""
+
+    kind: Kind
+    columns: Columns = field(default_factory=Columns)
+    format: Format = "auto"
+    labels: frozenset[str] | None = None
+    schema: Check | None = None
+
+
+def detect_shape(rows: Sequence[Row], rules: Rules) -> Shape:
+    """The shape most of the given (first) rows have; on a tie the one that comes first.
+
+    Raises BadFieldError when none of them has any shape.
+    """
+    found: Counter[Shape] = Counter()
+    refusal: BadFieldError | None = None
+    for row in rows:
+        try:
+            found[shape_of(row.values, rules)] += 1
+        except BadFieldError as error:
+            refusal = refusal or error
+    if found:
+        return found.most_common(1)[0][0]
+    raise refusal or BadFieldError("", "there is no row to tell the shape by", MISSING, "Add labelled rows.")
+
+
+def shape_of(values: Mapping[str, Json], rules: Rules) -> Shape:
+    """The shape of one row. Raises BadFieldError when it has none, naming the nearest columns."""
+    text, target = rules.columns.text, rules.columns.target
+    for column in (text, target):
+        if column is not None and column not in values:
+            what = f"there is no column {column!r}"
+            raise BadFieldError(column, what, list(values), f"Correct the name.{nearest(column, list(values))}")
+    if rules.format != "auto":
+        return _named_shape(values, rules)
+    if text is None and target is None:
+        _refuse_preferences(values)
+    if text is None:
+        for shape in _usual(target):
+            if shape.fits(values):
+                return shape
+    return _column_shape(values, rules.kind, text, target)
+
+
+def _usual(target: str | None) -> list[Shape]:
+    """Shapes with fixed columns that a row may have when `target` is the answer's column (None: not said)."""
+    if target is not None:
+        named = [Shape("columns", "messages", target)]
+        if target == "output":
+            named.insert(0, Shape("alpaca", "instruction", "output"))
+        if target in ("completion", "response"):
+            named.insert(0, Shape("prompt_completion", "prompt", target))
+        return named
+    return [
+        Shape("messages", "messages"),
+        Shape("sharegpt", "conversations"),
+        Shape("prompt_completion", "prompt", "completion"),
+        Shape("prompt_completion", "prompt", "response"),
+        Shape("alpaca", "instruction", "output"),
+    ]
+
+
+def _named_shape(values: Mapping[str, Json], rules: Rules) -> Shape:
+    text, target = rules.columns.text, rules.columns.target
+    if rules.format == "messages":
+        shape = Shape("columns", text or "messages", target) if target else Shape("messages", text or "messages")
+    elif rules.format == "sharegpt":
+        shape = Shape("sharegpt", text or "conversations")
+    elif rules.format == "prompt_completion":
+        shape = Shape("prompt_completion", text or "prompt", target or "completion")
+    elif rules.format == "alpaca":
+        shape = Shape("alpaca", text or "instruction", target or "output")
+    else:
+        usual = {"classification": "label", "extraction": "target"}.get(rules.format)
+        if usual is not None and target is None and usual in values:
+            target = usual
+        return _column_shape(values, rules.kind, text, target)
+    if not shape.fits(values):
+        missing = next(column for column in (shape.text, shape.target) if column and column not in values)
+        what = f"the format {rules.format} needs a column {missing!r}"
+        raise BadFieldError(
+            missing, what, list(values), f"Correct data.format, or the rows.{nearest(missing, list(values))}"
+        )
+    return shape
+
+
+def _column_shape(values: Mapping[str, Json], kind: Kind, text: str | None, target: str | None) -> Shape:
+    targets = [column for column in TARGET_COLUMNS[kind] if column in values and column != text]
+    target = target or (targets[0] if targets else None)
+    texts = [column for column in TEXT_COLUMNS if column in values and column != target]
+    text = text or (texts[0] if texts else None)
+    if text is not None and target is not None:
+        return Shape("columns", text, target)
+    if text is None:
+        what, field = "the rows have none of the known shapes: no column with the input was found", ""
+    else:
+        what, field = "the rows are unlabelled: no column with the answer was found", TARGET_COLUMNS[kind][0]
+    raise BadFieldError(field, what, list(values), _NAME_THEM)
+
+
+def _refuse_preferences(values: Mapping[str, Json]) -> None:
+    """Rejected answers must not be taken for right ones."""
+    pair = {"chosen", "rejected"} <= set(values) or "preferred_output" in values
+    unpaired = {"prompt", "completion"} <= set(values) and isinstance(values.get("label"), bool)
+    if pair or unpaired:
+        fix = "Preference data has no single right answer. To train on chosen answers alone: data.target: chosen."
+        if unpaired:
+            fix = "Keep the rows whose label is true and remove the column, or name data.text and data.target."
+        raise BadFieldError("", "the rows are preferences", list(values), fix)
+
+
+class _Draft(NamedTuple):
+    """A row taken apart. answer_field: where the target stands, for messages."""
+
+    messages: tuple[Message, ...]
+    target: Json
+    answer_field: str
+    input_field: str
+
+
+def to_example(file: str, row: Row, shape: Shape, rules: Rules) -> Example | Problem:
+    """One row as an Example, or the Problem with it."""
+    try:
+        if not shape.fits(row.values):
+            _refuse_other_shape(row.values, shape, rules)
+        return _example(file, row, shape, rules)
+    except BadFieldError as error:
+        return Problem(file, row.line, error.field, error.what, error.got, error.fix)
+
+
+def _refuse_other_shape(values: Mapping[str, Json], shape: Shape, rules: Rules) -> None:
+    try:
+        other = shape_of(values, rules)
+    except BadFieldError:
+        return
+    if other != shape:
+        what = f"mixed shapes: this row is {other}, the file's first rows are {shape}"
+        raise BadFieldError(
+            "", what, list(values), "Write all rows in one shape, or put these in a file of their own."
+        )
+
+
+def _example(file: str, row: Row, shape: Shape, rules: Rules) -> Example:
+    values = row.values
+    column = rules.columns.tools or "tools"
+    if rules.columns.tools is not None and column not in values:
+        fix = f"Correct data.tools.{nearest(column, list(values))}"
+        raise BadFieldError(column, "the row has no such column", list(values), fix)
+    tools = read_tools(values.get(column) or None, column)
+    if not tools and values.get("functions") and column == "tools":  # OpenAI before November 2023
+        tools = read_tools(values["functions"], "functions")
+    draft = _take_apart(values, shape, rules.kind)
+    _check_input(draft)
+    target = read_target(
+        rules.kind, draft.target, draft.answer_field, tools=tools, labels=rules.labels, schema=rules.schema
+    )
+    return Example(
+        id=example_id(draft.messages, target, tools),
+        messages=draft.messages,
+        target=target,
+        source=Source(file, row.line),
+        tools=tools,
+        group=_group(values, rules.columns.group),
+        weight=_weight(values, rules.columns.weight),
+    )
+
+
+def _take_apart(values: Mapping[str, Json], shape: Shape, kind: Kind) -> _Draft:
+    value = values.get(shape.text, MISSING)
+    if value is MISSING:
+        raise BadFieldError(shape.text, "the row has no such field", list(values), "Add the field to the row.")
+    if shape.name == "messages":
+        return _split_answer(read_messages(value, shape.text), shape.text, kind)
+    if shape.name == "sharegpt":
+        if _has_roles(value):
+            return _split_answer(read_messages(value, shape.text), shape.text, kind)
+        system = values.get("system")
+        messages = read_sharegpt(value, shape.text, system)
+        return _split_answer(messages, shape.text, kind, shift=1 if system not in (None, "") else 0)
+    if shape.name == "prompt_completion":
+        return _prompt_completion(values, shape, kind)
+    if shape.name == "alpaca":
+        return _alpaca(values, shape)
+    target = values.get(shape.target or "", MISSING)
+    return _Draft(_system(values) + _prompt(value, shape.text), target, shape.target or "", shape.text)
+
+
+def _system(values: Mapping[str, Json]) -> tuple[Message, ...]:
+    system = values.get("system")
+    return (Message("system", text_of(system, "system")),) if system not in (None, "") else ()
+
+
+def _prompt(value: Json, field: str) -> tuple[Message, ...]:
+    """An input: a text becomes one user turn; a list, or the JSON of one with roles, is a conversation."""
+    if isinstance(value, str) and value.lstrip().startswith('[{"role"'):
+        value = decoded(value, field, "the list of messages")
+    if isinstance(value, list):
+        return read_messages(value, field)
+    return (Message("user", text_of(value, field)),)
+
+
+def _split_answer(messages: tuple[Message, ...], field: str, kind: Kind, shift: int = 0) -> _Draft:
+    """Everything before the last turn is the input, the last turn the answer. shift: turns put in front."""
+    last = messages[-1]
+    place = f"{field}[{len(messages) - 1 - shift}]"
+    if last.role != "assistant":
+        what = f"the row is unlabelled: its last turn is the {last.role}'s"
+        raise BadFieldError(place, what, last.content, "End the row with the assistant turn that is right.")
+    if last.weight == 0:
+        fix = "End the row with a turn of weight 1, or remove the weight."
+        raise BadFieldError(f"{place}.weight", "the last assistant turn has weight 0: nothing to learn", 0, fix)
+    return _Draft(messages[:-1], _answer(last, place, kind), _answer_field(last, place, kind), field)
+
+
+def _answer_field(message: Message, place: str, kind: Kind) -> str:
+    return f"{place}.tool_calls" if kind == "tool_calling" and message.tool_calls else f"{place}.content"
+
+
+def _answer(message: Message, place: str, kind: Kind) -> Json:
+    if kind != "tool_calling":
+        if message.tool_calls:
+            what = f"the answer calls tools, which is not {kind}"
+            raise BadFieldError(f"{place}.tool_calls", what, message.tool_calls[0].name, "Use kind: tool_calling.")
+        return message.content
+    if not message.tool_calls:
+        return message.content
+    if message.content.strip():
+        fix = "Empty the content of the last turn, or use kind: generation with the call as text."
+        what = "text beside the calls of the answer would be lost"
+        raise BadFieldError(f"{place}.content", what, message.content, fix)
+    return [{"name": call.name, "arguments": dict(call.arguments)} for call in message.tool_calls]
+
+
+def _prompt_completion(values: Mapping[str, Json], shape: Shape, kind: Kind) -> _Draft:
+    field = shape.target or "completion"
+    prompt = _system(values) + _prompt(values[shape.text], shape.text)
+    completion = values.get(field, MISSING)
+    if isinstance(completion, str) and completion.lstrip().startswith('[{"role"'):
+        completion = decoded(completion, field, "the list of messages")
+    if not _has_roles(completion):
+        return _Draft(prompt, completion, field, shape.text)
+    draft = _split_answer(prompt + read_messages(completion, field), field, kind, shift=len(prompt))
+    return draft._replace(input_field=shape.text)
+
+
+def _has_roles(value: Json) -> bool:
+    return isinstance(value, list) and bool(value) and isinstance(value[0], dict) and "role" in value[0]
+
+
+def _alpaca(values: Mapping[str, Json], shape: Shape) -> _Draft:
+    instruction = text_of(values[shape.text], shape.text)
+    extra = values.get("input")
+    context = text_of(extra, "input") if extra is not None else ""
+    question = f"{instruction}\n{context}" if context.strip() else instruction  # joined as LLaMA-Factory does
+    turns = list(_system(values))
+    history = decoded(values.get("history") or [], "history", "the history")
+    if not isinstance(history, list):
+        raise BadFieldError(
+            "history", "the history must be a list of pairs", history, 'Write [["question", "answer"]].'
+        )
+    for index, pair in enumerate(history):
+        if not isinstance(pair, list) or len(pair) != 2:
+            fix = 'Write ["question", "answer"].'
+            raise BadFieldError(f"history[{index}]", "a turn of the history must be a pair of texts", pair, fix)
+        turns.append(Message("user", text_of(pair[0], f"history[{index}][0]")))
+        turns.append(Message("assistant", text_of(pair[1], f"history[{index}][1]")))
+    turns.append(Message("user", question))
+    return _Draft(tuple(turns), values.get(shape.target or "output", MISSING), shape.target or "output", shape.text)
+
+
+def _check_input(draft: _Draft) -> None:
+    if not draft.messages:
+        fix = "Put the user's turn in front of the answer."
+        raise BadFieldError(draft.input_field, "there is no input: the answer is the first turn", MISSING, fix)
+    last = draft.messages[-1]
+    if last.role == "assistant":
+        what = "two assistant turns follow one another at the end"
+        fix = "Join them, or put the user or tool turn between them."
+        raise BadFieldError(f"{draft.input_field}[{len(draft.messages) - 1}]", what, last.content, fix)
+    if last.role not in ("user", "tool"):
+        what = f"the input ends in a {last.role} turn: there is no user turn to answer"
+        raise BadFieldError(draft.input_field, what, last.content, "Add the user's turn in front of the answer.")
+
+
+def _group(values: Mapping[str, Json], column: str | None) -> str | None:
+    if column is None:
+        return None
+    if column not in values:
+        fix = f"Correct split.group, or fill the column.{nearest(column, list(values))}"
+        raise BadFieldError(column, "the row has no group", list(values), fix)
+    value = values[column]
+    if isinstance(value, bool) or not isinstance(value, str | int) or value == "":
+        fix = "Give every row the name or number of its group."
+        raise BadFieldError(column, "a group must be a text or a whole number", value, fix)
+    return str(value)
+
+
+def _weight(values: Mapping[str, Json], column: str | None) -> float:
+    if column is None:
+        return 1.0
+    value = values.get(column, MISSING)
+    try:
+        weight = float("nan") if isinstance(value, bool) or value is MISSING else float(value)
+    except (TypeError, ValueError, OverflowError):
+        weight = math.nan
+    if not 0 <= weight < math.inf:
+        raise BadFieldError(column, "a weight must be a number of at least 0", value, "Write 1 for the usual weight.")
+    return weight

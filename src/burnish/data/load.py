@@ -1,0 +1,166 @@
+"""Files of labelled rows to Examples: streamed, or read whole within a limit of bad rows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from itertools import chain
+from pathlib import Path
+from typing import NamedTuple
+
+from burnish.data.formats import Columns, Format, Rules, detect_shape, to_example
+from burnish.data.read import container, read_rows
+from burnish.data.streams import Row, Unreadable
+from burnish.data.targets import schema_check
+from burnish.data.turns import BadFieldError
+from burnish.errors import DataError, Problem
+from burnish.records import Example, Json, Kind
+
+_FIRST_ROWS = 20  # the shape of a file is what most of its first rows have
+
+
+class FileFormat(NamedTuple):
+    """What was detected in one file. container: "jsonl", "csv.gz", …; shape: "messages", "columns text → label", …"""
+
+    file: str
+    container: str
+    shape: str
+
+    def __str__(self) -> str:
+        return f"{self.file}: {self.container}, {self.shape}"
+
+
+class Reading(NamedTuple):
+    """What read_examples found.
+
+    problems: the first bad rows; bad: the number of all; rows: good and bad together;
+    format: the shapes found, in words; files: one entry a file.
+    """
+
+    examples: list[Example]
+    problems: tuple[Problem, ...]
+    bad: int
+    format: str
+    files: tuple[FileFormat, ...]
+    rows: int
+
+
+def iter_examples(
+    paths: str | Path | Sequence[str | Path],
+    *,
+    kind: Kind,
+    format: Format = "auto",
+    text: str | None = None,
+    target: str | None = None,
+    group: str | None = None,
+    weight: str | None = None,
+    tools: str | None = None,
+    labels: Collection[str] | None = None,
+    schema: Mapping[str, Json] | None = None,
+    on_file: Callable[[FileFormat], None] | None = None,
+) -> Iterator[Example | Problem]:
+    """Every row of the files, in order, as an Example or a Problem, in bounded memory.
+
+    text, target, group, weight, tools: columns; None: the usual names (group and weight: none).
+    labels, schema: what targets must keep to. on_file is told what was detected in each file.
+    Raises ConfigError when the schema is not a JSON Schema; never anything for what the files hold.
+    """
+    check = schema_check(schema) if schema is not None else None
+    known = frozenset(labels) if labels is not None else None
+    rules = Rules(kind, Columns(text, target, tools, group, weight), format, known, check)
+    for path in [paths] if isinstance(paths, str | Path) else paths:
+        yield from _file_examples(Path(path), rules, on_file)
+
+
+def _file_examples(
+    path: Path, rules: Rules, on_file: Callable[[FileFormat], None] | None
+) -> Iterator[Example | Problem]:
+    name = str(path)
+    rows = read_rows(path)
+    first: list[Row | Problem] = []
+    for item in rows:
+        if isinstance(item, Problem) and not first:
+            yield item
+            continue
+        first.append(item)
+        if len(first) >= _FIRST_ROWS:
+            break
+    good = [item for item in first if isinstance(item, Row)]
+    if not good:
+        return
+    try:
+        shape = detect_shape(good, rules)
+    except BadFieldError as error:
+        yield from (item for item in first if isinstance(item, Problem))
+        yield Unreadable(name, good[0].line, error.field, error.what, error.got, error.fix)
+        return
+    if on_file is not None:
+        on_file(FileFormat(name, str(container(path)), str(shape)))
+    for item in chain(first, rows):
+        yield to_example(name, item, shape, rules) if isinstance(item, Row) else item
+
+
+def read_examples(
+    paths: str | Path | Sequence[str | Path],
+    *,
+    kind: Kind,
+    format: Format = "auto",
+    text: str | None = None,
+    target: str | None = None,
+    group: str | None = None,
+    weight: str | None = None,
+    tools: str | None = None,
+    labels: Collection[str] | None = None,
+    schema: Mapping[str, Json] | None = None,
+    allow_bad_rows: int = 0,
+    show: int = 20,
+) -> Reading:
+    """All examples of the files; arguments as for iter_examples.
+
+    Reads to the end, so that all bad rows are counted, and raises DataError with the first `show` of them when
+    there are more than `allow_bad_rows`, when a file (or the rest of one) cannot be read, or when nothing is left.
+    """
+    examples: list[Example] = []
+    problems: list[Problem] = []
+    lost: list[Problem] = []
+    bad = 0
+    files: list[FileFormat] = []
+    for item in iter_examples(
+        paths,
+        kind=kind,
+        format=format,
+        text=text,
+        target=target,
+        group=group,
+        weight=weight,
+        tools=tools,
+        labels=labels,
+        schema=schema,
+        on_file=files.append,
+    ):
+        if isinstance(item, Example):
+            examples.append(item)
+            continue
+        bad += 1
+        if isinstance(item, Unreadable):
+            lost.append(item)
+        elif len(problems) < show:
+            problems.append(item)
+    shown = (*lost[:show], *problems)[:show]
+    require_readable(shown, bad, lost=len(lost), good=len(examples), allow_bad_rows=allow_bad_rows)
+    shapes = "; ".join(dict.fromkeys(file.shape for file in files))
+    return Reading(examples, tuple(problems), bad, shapes, tuple(files), len(examples) + bad)
+
+
+def require_readable(shown: Sequence[Problem], bad: int, *, lost: int, good: int, allow_bad_rows: int) -> None:
+    """Raise DataError unless the bad rows are within what is allowed. lost: files that could not be read on."""
+    if lost:
+        what = "a file cannot be used" if lost == 1 else f"{lost} files cannot be used"
+        raise DataError(what, problems=shown, count=bad)
+    if bad > allow_bad_rows:
+        rows = f"{bad:,} bad row{'s' if bad != 1 else ''} of {good + bad:,}"
+        fix = f"Correct the rows, or go on without them: --allow-bad-rows {bad}."
+        raise DataError(rows, problems=shown, count=bad, fix=fix)
+    if not good:
+        raise DataError(
+            "there are no labelled rows", problems=shown, count=bad, fix="Name a file with labelled rows."
+        )

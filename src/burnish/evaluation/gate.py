@@ -1,0 +1,292 @@
+"""Ship or hold: the rule, its reasons in words, and what to try next."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from burnish.errors import RunError
+from burnish.evaluation.statistics import examples_needed
+from burnish.records import Evaluation, Interval, Paired, Verdict
+
+_ROUNDING = 1e-9  # 0.85 - 0.80 must count as a margin of 0.05
+_FEW = 100  # below this many test examples an interval of a rate spans up to ±10 points
+
+
+class _Facts(NamedTuple):
+    """What the reasons and the advice are made from. Differences are in the metric's own unit (0.05 = 5 points)."""
+
+    ours: Evaluation
+    theirs: Evaluation
+    value: Interval
+    base: Interval
+    pair: Paired
+    margin: float
+    target: float | None
+    looks: int
+
+    @property
+    def margin_met(self) -> bool:
+        return self.pair.difference >= self.margin - _ROUNDING
+
+    @property
+    def above_zero(self) -> bool:
+        return self.pair.low > 0
+
+    @property
+    def target_met(self) -> bool:
+        return self.target is None or self.value.value >= self.target - _ROUNDING
+
+
+def decide(
+    evaluations: Sequence[Evaluation],
+    paired: Sequence[Paired],
+    *,
+    candidate: str,
+    margin: float,
+    target: float | None,
+    looks: int,
+) -> Verdict:
+    """Ship when the candidate beats the best baseline by at least `margin`, the interval of the difference lies above
+    zero, and `target` (if any) is reached; otherwise hold.
+
+    The best baseline is the one with the highest value on the metric of `paired`; among equals the one against which
+    the candidate is least certain to be better. All other differences are left out of the rule: choosing the
+    strongest baseline already makes shipping harder. looks: of the sealed test, this one included.
+
+    RunError: the candidate or a paired baseline was not measured, or the pairs are on different metrics.
+    """
+    by_name = {evaluation.system: evaluation for evaluation in evaluations}
+    if candidate not in by_name:
+        raise RunError("the candidate was not evaluated", got=candidate, fix="evaluate it on the sealed test first")
+    ours = [pair for pair in paired if pair.candidate == candidate]
+    if not ours:
+        return _without_baseline(by_name[candidate], margin, target, looks)
+    metrics = {pair.metric for pair in ours}
+    unmeasured = [pair.baseline for pair in ours if pair.baseline not in by_name]
+    if len(metrics) > 1 or unmeasured:
+        what = (
+            "the baselines were compared on different metrics" if len(metrics) > 1 else "a baseline has no evaluation"
+        )
+        raise RunError(
+            what, got=sorted(metrics) if len(metrics) > 1 else unmeasured, fix="evaluate all systems again"
+        )
+    facts = _facts(by_name, ours, candidate, margin, target, looks)
+    ship = facts.margin_met and facts.above_zero and facts.target_met
+    return Verdict(
+        decision="ship" if ship else "hold",
+        candidate=candidate,
+        baseline=facts.pair.baseline,
+        metric=facts.pair.metric,
+        reasons=tuple(_reasons(facts)),
+        advice=() if ship else tuple(_advice(facts)),
+        margin=margin,
+        target=target,
+        looks=looks,
+    )
+
+
+def _facts(
+    by_name: dict[str, Evaluation],
+    pairs: Sequence[Paired],
+    candidate: str,
+    margin: float,
+    target: float | None,
+    looks: int,
+) -> _Facts:
+    metric = pairs[0].metric
+    if any(metric not in by_name[name].metrics for name in (candidate, *(pair.baseline for pair in pairs))):
+        raise RunError("a system has no value of the compared metric", got=metric, fix="evaluate all systems again")
+    # Ties to the last digit are common: two baselines that both answer nothing, or always the same label.
+    best = max(by_name[pair.baseline].metrics[metric].value for pair in pairs)
+    tied = [pair for pair in pairs if by_name[pair.baseline].metrics[metric].value >= best - _ROUNDING]
+    pair = min(tied, key=lambda one: (one.low, one.difference, one.baseline))
+    ours, theirs = by_name[candidate], by_name[pair.baseline]
+    return _Facts(ours, theirs, ours.metrics[metric], theirs.metrics[metric], pair, margin, target, looks)
+
+
+def _without_baseline(ours: Evaluation, margin: float, target: float | None, looks: int) -> Verdict:
+    metric, value = next(iter(ours.metrics.items()))
+    reached = f"{ours.system} reaches {_percent(value.value)} {metric} ({_range(value.low, value.high)})"
+    return Verdict(
+        decision="hold",
+        candidate=ours.system,
+        baseline="",
+        metric=metric,
+        reasons=(f"{reached}, but no baseline was measured, so nothing shows that training was worth it.",),
+        advice=("Add baselines to the task file, for example `baselines: [majority, prompt, few_shot]`.",),
+        margin=margin,
+        target=target,
+        looks=looks,
+    )
+
+
+# --- reasons ---
+
+
+def _reasons(facts: _Facts) -> list[str]:
+    pair = facts.pair
+    sizes = f"{_percent(facts.value.value)} against {_percent(facts.base.value)} {pair.metric}"
+    gap = f"{pair.candidate} is {_distance(pair.difference)} {pair.baseline}, the best baseline ({sizes})"
+    needed = f"the margin of {_points(facts.margin)}"
+    between = f"between {_signed(pair.low)} and {_signed(pair.high)}"
+    p_value = f"p = {pair.p_value:.2g}" if pair.p_value >= 0.001 else "p < 0.001"
+    counts = f"{pair.wins} wins, {pair.losses} losses on {facts.ours.examples:,} examples; {pair.test}, {p_value}"
+    reasons = [f"{gap}: {'at least' if facts.margin_met else 'less than'} {needed}."]
+    if facts.above_zero:
+        doubt = (
+            "" if pair.p_value <= 0.05 else " The p-value is above 0.05, though: few examples tell the systems apart."
+        )
+        reasons.append(f"The true difference lies {between} with 95% confidence: above zero ({counts}).{doubt}")
+    else:
+        side = "below zero" if pair.high < 0 else "it may be zero or worse"
+        reasons.append(f"The true difference lies {between} with 95% confidence: {side} ({counts}).")
+    if facts.target is not None:
+        reasons.append(_target_reason(facts, facts.target))
+    if facts.looks > 1:
+        reasons.append(_looks_reason(facts))
+    return reasons
+
+
+def _target_reason(facts: _Facts, target: float) -> str:
+    value = facts.value
+    found = f"{facts.pair.metric} is {_percent(value.value)} ({_range(value.low, value.high)})"
+    if not facts.target_met:
+        return f"The target of {_percent(target)} is missed: {found}."
+    doubt = ", but a true value below it is not ruled out" if value.low < target else ""
+    return f"The target of {_percent(target)} is met: {found}{doubt}."
+
+
+def _looks_reason(facts: _Facts) -> str:
+    """Each look gives a system that is no better another chance of 2.5% (one side of 95%) to seem so."""
+    chance = 1 - 0.975**facts.looks
+    told = (
+        f"This sealed test has been looked at {facts.looks} times. If that many systems no better than the baseline "
+        f"were tried on it, at least one would seem better with a chance of up to {chance:.0%}"
+    )
+    pair = facts.pair
+    if not facts.above_zero:
+        return f"{told}."
+    # Bonferroni: as wide as an interval whose error is shared among all looks, on the normal approximation.
+    from statistics import NormalDist
+
+    wider = NormalDist().inv_cdf(1 - 0.025 / facts.looks) / NormalDist().inv_cdf(0.975)
+    low = pair.difference - (pair.difference - pair.low) * wider
+    held = "still lies above zero" if low > 0 else "no longer lies above zero: seal a fresh test before relying on it"
+    return f"{told}. Corrected for that, the interval begins near {_signed(low)} and {held}."
+
+
+# --- advice ---
+
+
+def _advice(facts: _Facts) -> list[str]:
+    pair = facts.pair
+    advice: list[str] = []
+    if pair.difference <= _ROUNDING:
+        advice += _baseline_advice(facts)
+    elif not facts.margin_met:
+        advice.append(_margin_advice(facts))
+    if pair.difference > _ROUNDING and not facts.above_zero:
+        advice.append(_power_advice(facts))
+    elif facts.ours.examples < _FEW and not (facts.margin_met and facts.target_met):
+        advice.append(
+            f"The sealed test has only {facts.ours.examples} examples, so this is a rough measure: label more, "
+            f"at least {_FEW} for the test."
+        )
+    if not facts.target_met:
+        advice += _target_advice(facts)
+    return advice
+
+
+def _baseline_advice(facts: _Facts) -> list[str]:
+    base, ours = facts.pair.baseline, facts.pair.candidate
+    if facts.pair.difference < -_ROUNDING:
+        first = f"Use {base}: it is {_points(-facts.pair.difference)} better than {ours} and needs no training."
+    else:
+        first = f"Use {base}: {ours} is no better, and {base} needs no training."
+    if base == "majority":
+        first = (
+            f"Ship none: nothing beats always giving the most frequent answer. Look at the mistakes of {ours}, "
+            f"check the labels with `burnish check`, and see with `burnish tokens` what the model is trained on."
+        )
+    return [first, f"To improve {ours}: more training examples, more training.num_epochs, or a larger model."]
+
+
+def _margin_advice(facts: _Facts) -> str:
+    pair = facts.pair
+    saved = facts.theirs.prompt_tokens - facts.ours.prompt_tokens
+    advice = (
+        f"The gain of {_points(pair.difference)} is short of the margin: use {pair.baseline}, or train on more "
+        f"examples, with more training.num_epochs, or a larger model."
+    )
+    if facts.above_zero and saved >= 0.2 * facts.theirs.prompt_tokens and saved > 0:
+        advice += (
+            f" {pair.candidate} is better and needs {saved / facts.theirs.prompt_tokens:.0%} fewer prompt tokens a "
+            f"request ({facts.ours.prompt_tokens:,.0f} against {facts.theirs.prompt_tokens:,.0f}): if that is worth "
+            f"it without the margin, lower goal.margin before the next fresh test."
+        )
+    return advice
+
+
+def _power_advice(facts: _Facts) -> str:
+    pair, n = facts.pair, facts.ours.examples
+    needed = examples_needed(n, pair.difference, pair.low, pair.high)
+    if needed is None:  # pragma: no cover - the difference is above zero here
+        return "Label more examples for the test."
+    # Barely including zero means that the same difference would be clear with a little luck: never advise fewer.
+    shown = _rounded(max(needed, n + 1))
+    return (
+        f"The test cannot tell a gain of {_points(pair.difference)} from chance: about {shown:,} test examples would "
+        f"(80% power if the gain is really that large); it has {n:,}. Label more for the test, or enlarge the gain."
+    )
+
+
+def _target_advice(facts: _Facts) -> list[str]:
+    missing = (facts.target or 0.0) - facts.value.value
+    metric = facts.pair.metric
+    if facts.margin_met and facts.above_zero:
+        first = (
+            f"Training works but falls {_points(missing)} short of the target: label more training examples (the "
+            f"learning curve and the mistakes show which), raise training.num_epochs, or take a larger model."
+        )
+    else:
+        first = f"{metric} is {_points(missing)} short of the target: more training examples or a larger model."
+    if facts.base.value >= (facts.target or 0.0) - _ROUNDING:
+        first = f"{facts.pair.baseline} reaches the target without training: use it."
+    advice = [first]
+    if facts.value.high >= (facts.target or 0.0):
+        advice.append("The target lies inside the 95% interval, so the miss may be chance: a larger test would tell.")
+    return advice
+
+
+# --- words for numbers ---
+
+
+def _percent(value: float) -> str:
+    return f"{100 * value:.1f}%"
+
+
+def _range(low: float, high: float) -> str:
+    return f"95% interval {_percent(low)} to {_percent(high)}"
+
+
+def _points(difference: float) -> str:
+    number = f"{100 * difference:.1f}".removesuffix(".0")
+    return f"{number} point" if number == "1" else f"{number} points"
+
+
+def _signed(difference: float) -> str:
+    return f"{100 * difference:+.1f} points"
+
+
+def _distance(difference: float) -> str:
+    if abs(difference) <= _ROUNDING:
+        return "level with"
+    return f"{_points(abs(difference))} {'above' if difference > 0 else 'below'}"
+
+
+def _rounded(number: int) -> int:
+    """Rounded up to two digits: an estimate should not look like a count."""
+    scale: int = 10 ** max(0, math.floor(math.log10(number)) - 1)
+    return math.ceil(number / scale) * scale

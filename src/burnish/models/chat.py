@@ -1,0 +1,167 @@
+"""Messages to tokens and loss mask. The only place where a conversation becomes numbers.
+
+The mask follows from rendering: the prompt is what the template makes of the messages before the answer, the answer
+is what the template adds. Nothing is found by searching for marker strings, and padding plays no part here.
+Prompt and answer are tokenised apart, exactly as at inference, where the prompt is all the model gets.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from burnish.errors import ModelError, TrainingError
+from burnish.records import Message
+
+# For base models that come without a template: roles as headings; the end of a turn is the model's end of text.
+PLAIN_TEMPLATE = (
+    "{% for message in messages %}"
+    "{% if message['role'] == 'system' %}{{ message['content'] + '\n\n' }}"
+    "{% elif message['role'] == 'assistant' %}{{ 'Answer: ' + message['content'] + eos_token + '\n\n' }}"
+    "{% else %}{{ 'Input: ' + message['content'] + '\n\n' }}{% endif %}{% endfor %}"
+    "{% if add_generation_prompt %}{{ 'Answer: ' }}{% endif %}"
+)
+
+
+class Rendered(NamedTuple):
+    """tokens[i] is learned where labelled[i]; prompt_length tokens come before the answer."""
+
+    tokens: list[int]
+    labelled: list[bool]
+    prompt_length: int
+
+
+class Chat:
+    """A tokenizer with its chat template: renders prompts and answers.
+
+    stop_ids: tokens that end a turn. notices: what the user should know about the template.
+    """
+
+    def __init__(self, tokenizer: Any, generation_eos: Sequence[int] = (), template: str | None = None) -> None:
+        self.tokenizer = tokenizer
+        self.notices: list[str] = []
+        self.template: str = template or tokenizer.chat_template or ""
+        if not self.template:
+            self.template = PLAIN_TEMPLATE
+            self.notices.append("the model has no chat template; a plain one with Input: and Answer: is used")
+        self._folds_system = not self._accepts_system()
+        if self._folds_system:
+            self.notices.append("the chat template has no system turn; the instruction goes into the first user turn")
+        self.end_of_turn = self._find_end_of_turn()
+        stops = {self.end_of_turn, *generation_eos}
+        if tokenizer.eos_token_id is not None:
+            stops.add(int(tokenizer.eos_token_id))
+        self.stop_ids: frozenset[int] = frozenset(stops)
+
+    def text(self, messages: Sequence[Message], *, generation_prompt: bool) -> str:
+        """What the template makes of the messages. Raises ModelError when it refuses them."""
+        from jinja2 import TemplateError
+
+        plain = [_plain(message) for message in messages]
+        if self._folds_system:
+            plain = _fold_system(plain)
+        try:
+            return str(
+                self.tokenizer.apply_chat_template(
+                    plain, chat_template=self.template, tokenize=False, add_generation_prompt=generation_prompt
+                )
+            )
+        except TemplateError as error:
+            roles = ", ".join(message.role for message in messages)
+            raise ModelError(
+                f"the model's chat template refuses this conversation: {error}",
+                got=roles,
+                fix="put the turns in the order that the model was trained on (system, user, assistant, user, …)",
+            ) from error
+
+    def encode(self, text: str) -> list[int]:
+        """Token ids of a text, with no special tokens added."""
+        return list(self.tokenizer.encode(text, add_special_tokens=False))
+
+    def prompt(self, messages: Sequence[Message]) -> list[int]:
+        """Tokens of the messages with the assistant's turn opened: what generation starts from."""
+        return self.encode(self.text(messages, generation_prompt=True))
+
+    def render(self, messages: Sequence[Message], answer: Message) -> Rendered:
+        """Tokens of prompt and answer; the answer with its end of turn is labelled.
+
+        Raises TrainingError when the template rewrites the prompt once the answer is there.
+        """
+        opened = self.text(messages, generation_prompt=True)
+        closed = self.text([*messages, answer], generation_prompt=False)
+        if not closed.startswith(opened):
+            raise TrainingError(
+                "the chat template changes the prompt when the answer is added, so the answer cannot be labelled",
+                got=closed[-200:],
+                fix="use a template whose generation prompt is the start of the assistant's turn",
+            )
+        prompt = self.encode(opened)
+        tail = self.encode(closed[len(opened) :])
+        end = next((i for i, token in enumerate(tail) if token in self.stop_ids), None)
+        # Text after the end of turn (a newline, say) is never produced at inference: it is cut off.
+        tail = [*tail, self.end_of_turn] if end is None else tail[: end + 1]
+        return Rendered(prompt + tail, [False] * len(prompt) + [True] * len(tail), len(prompt))
+
+    def decode(self, tokens: Sequence[int]) -> str:
+        """Text of generated tokens, special tokens left out."""
+        return str(self.tokenizer.decode(list(tokens), skip_special_tokens=True))
+
+    def hidden_system_prompt(self, messages: Sequence[Message]) -> str | None:
+        """The system prompt that the template adds by itself when the messages bring none, else None."""
+        if any(message.role in ("system", "developer") for message in messages):
+            return None
+        rendered = self.text(messages, generation_prompt=False)
+        first = rendered.find(messages[0].content)
+        bare = self.text([Message("system", "\x00"), *messages], generation_prompt=False)
+        cut = bare.find("\x00")
+        head = rendered[:first] if first > 0 else ""
+        return head.strip() if cut >= 0 and len(head) > 2 * len(bare[:cut]) + 20 else None
+
+    def _accepts_system(self) -> bool:
+        from jinja2 import TemplateError
+
+        probe = [{"role": "system", "content": "burnish-system-probe"}, {"role": "user", "content": "x"}]
+        try:
+            text = self.tokenizer.apply_chat_template(probe, chat_template=self.template, tokenize=False)
+        except TemplateError:
+            return False
+        return "burnish-system-probe" in str(text)
+
+    def _find_end_of_turn(self) -> int:
+        """The first special token that the template puts behind an assistant's content."""
+        user, answer = Message("user", "x"), Message("assistant", "y")
+        opened = self.text([user], generation_prompt=True)
+        closed = self.text([user, answer], generation_prompt=False)
+        special = set(self.tokenizer.all_special_ids) | set(self.tokenizer.added_tokens_decoder)
+        if closed.startswith(opened):
+            for token in self.encode(closed[len(opened) :]):
+                if token in special:
+                    return int(token)
+        if self.tokenizer.eos_token_id is None:
+            raise ModelError(
+                "the tokenizer has no end-of-turn token",
+                fix="set eos_token in tokenizer_config.json",
+            )
+        return int(self.tokenizer.eos_token_id)
+
+
+def _plain(message: Message) -> dict[str, str]:
+    """Role and text for the template; tool calls are written as JSON text, which every template carries."""
+    content = message.content
+    if message.tool_calls:
+        calls: list[Mapping[str, Any]] = [
+            {"name": call.name, "arguments": dict(call.arguments)} for call in message.tool_calls
+        ]
+        written = json.dumps(calls, ensure_ascii=False, separators=(",", ":"))
+        content = f"{content}\n{written}" if content else written
+    role = "system" if message.role == "developer" else message.role
+    return {"role": role, "content": content}
+
+
+def _fold_system(messages: list[dict[str, str]]) -> list[dict[str, str]]:
+    system = [message["content"] for message in messages if message["role"] == "system"]
+    rest = [dict(message) for message in messages if message["role"] != "system"]
+    if system and rest:
+        rest[0]["content"] = "\n\n".join([*system, rest[0]["content"]])
+    return rest

@@ -1,0 +1,36 @@
+"""What this machine computes with: device, number format, threads."""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple
+
+import torch
+
+
+class Device(NamedTuple):
+    """device: "cpu", "cuda" or "mps"; native_bf16: whether it multiplies bfloat16 matrices in hardware."""
+
+    device: str
+    native_bf16: bool
+
+
+def detect() -> Device:
+    """The best device at hand."""
+    if torch.cuda.is_available():
+        return Device("cuda", torch.cuda.get_device_capability()[0] >= 8)
+    if torch.backends.mps.is_available():
+        return Device("mps", False)
+    return Device("cpu", _cpu_has_bf16())
+
+
+def _cpu_has_bf16() -> bool:
+    """AMX or AVX512-BF16. Without them oneDNN emulates bfloat16, six times slower than float32 (docs/log.md)."""
+    checks = ("_is_amx_tile_supported", "_is_avx512_bf16_supported")
+    return any(bool(getattr(torch.cpu, check, lambda: False)()) for check in checks)
+
+
+def choose_dtype(wanted: Literal["auto", "float32", "bfloat16"], device: Device) -> torch.dtype:
+    """auto: bfloat16 where it is native, else float32."""
+    if wanted == "auto":
+        return torch.bfloat16 if device.native_bf16 else torch.float32
+    return torch.bfloat16 if wanted == "bfloat16" else torch.float32

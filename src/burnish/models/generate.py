@@ -1,0 +1,287 @@
+"""One generation engine for all local systems.
+
+Batched; the prompt prefix that all requests share is computed once; greedy or sampled; stops at the end of turn;
+per-token log-probabilities under the constrained distribution.
+"""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from burnish.models.attention import KeyValues, supports_prefix
+from burnish.models.cache import BufferCache, key_values
+from burnish.models.chat import Chat
+from burnish.models.constrain import Constrainer, Matcher, bits_to_bool
+from burnish.models.load import Loaded
+from burnish.records import Completion, Constraint
+
+SCORES_BUDGET = 2**26  # attention scores of one prefill, in elements (256 MB in float32)
+
+
+class Request(NamedTuple):
+    """One prompt to answer. tokens: the whole prompt."""
+
+    tokens: tuple[int, ...]
+    max_new_tokens: int
+    constraint: Constraint | None = None
+
+
+@dataclass(slots=True)
+class _Row:
+    """One request while it is being answered. `pending`: chosen tokens that the model has not read yet."""
+
+    index: int
+    request: Request
+    matcher: Matcher | None
+    position: int
+    sampler: torch.Generator | None
+    pending: list[int]
+    tokens: list[int] = field(default_factory=list)
+    logprobs: list[float] = field(default_factory=list)
+    stopped: bool = False
+
+
+class Engine:
+    """Answers requests with one model.
+
+    tokens_per_batch bounds rows × (prompt + answer) of a batch; max_rows bounds its rows.
+    """
+
+    def __init__(self, loaded: Loaded, chat: Chat, *, tokens_per_batch: int = 16384, max_rows: int = 64) -> None:
+        self.loaded = loaded
+        self.chat = chat
+        self.model = loaded.model
+        self.context = int(getattr(self.model.config, "max_position_embeddings", 0) or 2**31)
+        self._vocabulary = int(self.model.get_output_embeddings().weight.shape[0])
+        self._constrainer = Constrainer(chat.tokenizer, chat.end_of_turn, self._vocabulary)
+        self._tokens_per_batch = tokens_per_batch
+        self._max_rows = max_rows
+
+    @torch.inference_mode()
+    def generate(
+        self,
+        requests: Sequence[Request],
+        *,
+        temperature: float = 0.0,
+        seed: int = 0,
+        on_progress: Callable[[int, int], None] | None = None,
+    ) -> list[Completion]:
+        """Answer the requests, in order.
+
+        temperature 0 is greedy; else tokens are sampled, each request with its own generator of (seed, index),
+        so that an answer does not depend on what else is in the batch order.
+        A prompt that leaves no room in the model's context gives an empty text with finish "length".
+        """
+        was_training = self.model.training
+        self.model.eval()
+        done: dict[int, Completion] = {}
+        fits = [i for i, request in enumerate(requests) if 0 < len(request.tokens) < self.context]
+        for i in set(range(len(requests))) - set(fits):
+            done[i] = Completion("", (), (), None, "length", len(requests[i].tokens), 0, 0.0)
+        shared = shared_length([requests[i].tokens for i in fits])
+        prefix = self._prefix(requests[fits[0]].tokens[:shared]) if shared else None
+        for batch in self._batches(requests, fits, shared):
+            started = time.perf_counter()
+            rows = [self._row(i, requests[i], shared, temperature, seed) for i in batch]
+            self._answer(rows, prefix, shared, temperature)
+            seconds = (time.perf_counter() - started) / len(rows)
+            done.update({row.index: self._completion(row, shared, seconds) for row in rows})
+            if on_progress:
+                on_progress(len(done), len(requests))
+        self.model.train(was_training)
+        return [done[i] for i in range(len(requests))]
+
+    def _row(self, index: int, request: Request, shared: int, temperature: float, seed: int) -> _Row:
+        sampler = None
+        if temperature > 0:
+            sampler = torch.Generator().manual_seed((seed * 1_000_003 + index) % 2**63)
+        matcher = self._constrainer.matcher(request.constraint) if request.constraint is not None else None
+        return _Row(index, request, matcher, shared, sampler, list(request.tokens[shared:]))
+
+    def _prefix(self, tokens: Sequence[int]) -> Any:
+        """The model's cache after the shared prefix, batch of one."""
+        from transformers import DynamicCache
+
+        cache = DynamicCache(config=self.model.config)
+        ids = torch.tensor([list(tokens)], device=self.loaded.device)
+        self.model(input_ids=ids, past_key_values=cache, use_cache=True, logits_to_keep=1)
+        return cache
+
+    def _batches(self, requests: Sequence[Request], fits: list[int], shared: int) -> list[list[int]]:
+        """Requests of similar length together, within the budgets."""
+        heads = int(getattr(self.model.config, "num_attention_heads", 16))
+        order = sorted(fits, key=lambda i: (-len(requests[i].tokens), i))
+        batches: list[list[int]] = []
+        rows = 0
+        for i in order:
+            if not batches or len(batches[-1]) >= rows:
+                batches.append([])
+                length = len(requests[i].tokens) - shared
+                by_tokens = self._tokens_per_batch // (length + requests[i].max_new_tokens)
+                by_scores = SCORES_BUDGET // max(1, heads * length * (length + shared))
+                rows = max(1, min(self._max_rows, by_tokens, by_scores))
+            batches[-1].append(i)
+        return batches
+
+    def _answer(self, rows: list[_Row], prefix: Any, shared: int, temperature: float) -> None:
+        """Prefill and decode one batch until every row has stopped."""
+        state = _BatchState(self.model, prefix, shared, rows, self.loaded.device)
+        active = list(rows)
+        while active:
+            logits = state.step([row.pending for row in active], [row.position for row in active])
+            for row in active:
+                row.position += len(row.pending)
+                row.pending = []
+            self._choose(active, logits, temperature)
+            going = [i for i, row in enumerate(active) if not row.stopped]
+            if len(going) <= len(active) // 2 or len(going) < 4:
+                if len(going) < len(active):
+                    state.keep(going)
+                    active = [active[i] for i in going]
+            elif len(going) < len(active):
+                for row in active:  # cheaper to carry a few finished rows along than to move all keys
+                    if row.stopped:
+                        row.pending = [self.chat.end_of_turn]
+
+    def _choose(self, rows: list[_Row], logits: Tensor, temperature: float) -> None:
+        """Pick each row's next tokens from logits [rows, vocabulary]; forced tokens follow without a choice."""
+        allowed = np.ones((len(rows), self._vocabulary), dtype=np.bool_)
+        for i, row in enumerate(rows):
+            if row.matcher is not None and not row.stopped:
+                options = row.matcher.allowed()
+                if isinstance(options, np.ndarray):
+                    allowed[i] = bits_to_bool(options, self._vocabulary)
+                else:
+                    allowed[i] = False
+                    allowed[i, options] = True
+        masked = logits.float().cpu().masked_fill_(~torch.from_numpy(allowed), float("-inf"))
+        logprobs = torch.log_softmax(masked, dim=-1)
+        best = masked.argmax(dim=-1).tolist()
+        for i, row in enumerate(rows):
+            if row.stopped:
+                continue
+            token = int(best[i])
+            if row.sampler is not None:
+                weights = torch.softmax(masked[i] / temperature, dim=-1)
+                token = int(torch.multinomial(weights, 1, generator=row.sampler))
+            self._take(row, token, float(logprobs[i, token]))
+
+    def _take(self, row: _Row, token: int, logprob: float) -> None:
+        row.logprobs.append(logprob)
+        if row.matcher is None:
+            if token in self.chat.stop_ids:
+                row.stopped = True
+                return
+            row.tokens.append(token)
+            row.pending = [token]
+        else:
+            row.matcher.accept(token)
+            chosen = [] if token == self.chat.end_of_turn else [token]
+            for forced in row.matcher.forced():
+                row.matcher.accept(forced)
+                chosen.append(forced)
+                row.logprobs.append(0.0)
+            row.tokens.extend(chosen)
+            row.pending = list(chosen)
+            row.stopped = not chosen or row.matcher.finished()
+        full = len(row.tokens) >= row.request.max_new_tokens
+        if not row.stopped and (full or row.position + len(row.pending) >= self.context):
+            row.stopped = True
+            row.logprobs.append(float("nan"))  # marks a cut answer; removed in _completion
+
+    def _completion(self, row: _Row, shared: int, seconds: float) -> Completion:
+        cut = bool(row.logprobs) and np.isnan(row.logprobs[-1])
+        logprobs = row.logprobs[:-1] if cut else row.logprobs
+        total = float(np.sum(logprobs)) if logprobs else 0.0
+        confidence = None
+        if logprobs:
+            # Free text: the geometric mean per token, which does not fall with length.
+            confidence = float(np.exp(total if row.matcher is not None else total / len(logprobs)))
+        return Completion(
+            text=self.chat.decode(row.tokens),
+            tokens=tuple(row.tokens),
+            logprobs=tuple(logprobs),
+            confidence=confidence,
+            finish="length" if cut else "stop",
+            prompt_tokens=len(row.request.tokens),
+            cached_tokens=shared,
+            seconds=seconds,
+        )
+
+
+class _BatchState:
+    """Keys and values of one batch, its padding, and the forward call.
+
+    Rows are left-padded at every step, so the last column holds each row's newest token; padded slots stay masked.
+    """
+
+    def __init__(self, model: Any, prefix: Any, shared: int, rows: list[_Row], device: str) -> None:
+        self._model = model
+        self._device = device
+        self._shared = shared
+        self._prefix: KeyValues | None = None
+        self._mask = torch.zeros(len(rows), 0, dtype=torch.long, device=device)
+        longest = max(len(row.pending) for row in rows)
+        if supports_prefix(model):
+            self._prefix = key_values(prefix) if prefix is not None else None
+            capacity = longest + max(row.request.max_new_tokens for row in rows) + 1
+            self._cache: Any = BufferCache(model.config, capacity)
+            return
+        from transformers import DynamicCache
+
+        self._cache = DynamicCache(config=model.config) if prefix is None else copy.deepcopy(prefix)
+        if prefix is not None:
+            self._cache.batch_repeat_interleave(len(rows))
+            self._mask = torch.ones(len(rows), shared, dtype=torch.long, device=device)
+
+    def step(self, pending: list[list[int]], positions: list[int]) -> Tensor:
+        """Read each row's pending tokens (at least one); logits behind the last of them [rows, vocabulary]."""
+        width = max(len(tokens) for tokens in pending)
+        ids = torch.zeros(len(pending), width, dtype=torch.long)
+        mask = torch.zeros(len(pending), width, dtype=torch.long)
+        position = torch.zeros(len(pending), width, dtype=torch.long)
+        for i, (tokens, first) in enumerate(zip(pending, positions, strict=True)):
+            ids[i, width - len(tokens) :] = torch.tensor(tokens)
+            mask[i, width - len(tokens) :] = 1
+            position[i, width - len(tokens) :] = torch.arange(first, first + len(tokens))
+        self._mask = torch.cat([self._mask, mask.to(self._device)], dim=1)
+        extra = {"shared_prefix": self._prefix} if self._prefix is not None else {}
+        out = self._model(
+            input_ids=ids.to(self._device),
+            attention_mask=self._mask,
+            position_ids=position.to(self._device),
+            past_key_values=self._cache,
+            use_cache=True,
+            logits_to_keep=1,
+            **extra,
+        )
+        logits: Tensor = out.logits[:, -1]
+        return logits
+
+    def keep(self, rows: list[int]) -> None:
+        """Drop all other rows."""
+        if not rows:
+            return
+        index = torch.tensor(rows, device=self._device)
+        self._cache.batch_select_indices(index)
+        self._mask = self._mask[index]
+
+
+def shared_length(prompts: Sequence[tuple[int, ...]], least: int = 8) -> int:
+    """Tokens that all prompts start with, leaving each at least one of its own; 0 when fewer than `least`."""
+    if len(prompts) < 2:
+        return 0
+    low, high = min(prompts), max(prompts)  # the extremes in lexical order share what all share
+    length = 0
+    limit = min(len(prompt) for prompt in prompts) - 1
+    while length < limit and low[length] == high[length]:
+        length += 1
+    return length if length >= least else 0

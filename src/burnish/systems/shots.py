@@ -1,0 +1,152 @@
+"""Which training examples go into a prompt as shots. All choices are deterministic."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any, Protocol
+
+import numpy as np
+
+from burnish.data.fingerprint import content_digest, input_key
+from burnish.errors import DataError
+from burnish.records import Example
+
+# Scripts that are written without spaces: Thai, Lao, Burmese, Khmer, Japanese, Chinese. Their characters are words.
+_UNSPACED = r"\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff"
+_WORD = re.compile(rf"[{_UNSPACED}]|[^\W{_UNSPACED}]+")
+
+
+class Shots(Protocol):
+    """Chooses shots for examples; never the example itself, nor another row with the same input."""
+
+    def select(self, examples: Sequence[Example]) -> list[list[Example]]:
+        """Shots of each example, in the order in which they stand in the prompt."""
+        ...
+
+
+class Fixed:
+    """The same k shots for all, spread over the strata: k labels if there are that many, else all labels in turn.
+
+    Where the task has no strata, spread over the groups. A shot that is a copy of the example to answer is replaced
+    by the next in line, so the prompt's prefix is shared by (nearly) all requests.
+    """
+
+    def __init__(self, train: Sequence[Example], k: int, seed: int, stratum: Callable[[Example], str | None]) -> None:
+        """DataError: no training examples, or k below 1."""
+        _check(train, k)
+        self._k = k
+        self._line = _spread(_distinct_inputs(train), seed, stratum)
+
+    def select(self, examples: Sequence[Example]) -> list[list[Example]]:
+        # One more than k is enough: inputs in the line are distinct, so at most one is the example's own.
+        line = [(_input_key(example), example) for example in self._line[: self._k + 1]]
+        chosen = []
+        for example in examples:
+            own = _input_key(example)
+            chosen.append([shot for key, shot in line if key != own][: self._k])
+        return chosen
+
+
+class Nearest:
+    """For each example the k most similar by BM25 over the input's words, the most similar last (next to the input).
+
+    Equal scores go to the row with the smallest hash of its content. Copies of an input are one shot, not several.
+    """
+
+    def __init__(self, train: Sequence[Example], k: int) -> None:
+        """DataError: no training examples, or k below 1."""
+        _check(train, k)
+        self._k = k
+        # In the order of the hashes, so that a stable sort by score breaks ties by them.
+        self._train = sorted(_distinct_inputs(train), key=_digest)
+        self._places = {_input_key(example): place for place, example in enumerate(self._train)}
+        self._index = _index([_words(example) for example in self._train])
+
+    def select(self, examples: Sequence[Example]) -> list[list[Example]]:
+        return [self._nearest(example) for example in examples]
+
+    def _nearest(self, example: Example) -> list[Example]:
+        scores = self._scores(_words(example))
+        own = self._places.get(_input_key(example))
+        if own is not None:
+            scores[own] = -np.inf
+        wanted = min(self._k, len(scores) - (own is not None))
+        if wanted == 0:
+            return []
+        # Everything at least as good as the k-th, then a stable sort of these few.
+        least = np.partition(scores, len(scores) - wanted)[len(scores) - wanted]
+        near = np.flatnonzero(scores >= least)
+        best = near[np.argsort(-scores[near], kind="stable")][:wanted]
+        return [self._train[place] for place in best[::-1]]
+
+    def _scores(self, words: list[str]) -> Any:
+        if self._index is None or not words:
+            return np.zeros(len(self._train))
+        # float64: bm25s sums in float32, where the order of equal documents could depend on rounding
+        return np.asarray(self._index.get_scores(words), dtype=np.float64).round(5)
+
+
+def _check(train: Sequence[Example], k: int) -> None:
+    if not train:
+        raise DataError("shots need training examples", fix="give the train part some rows")
+    if k < 1:
+        raise DataError("the number of shots must be at least 1", got=k, fix="set few_shot.k to 1 or more")
+
+
+def _input_key(example: Example) -> str:
+    """Equal for rows that ask the same thing, whatever their case and spaces."""
+    plain = [replace(message, content=" ".join(message.content.casefold().split())) for message in example.messages]
+    return input_key(replace(example, messages=tuple(plain)))
+
+
+def _digest(example: Example) -> bytes:
+    return content_digest(example.messages, example.target, example.tools)
+
+
+def _distinct_inputs(train: Sequence[Example]) -> list[Example]:
+    """One row of each input: the most frequent target's, of those the one with the smallest hash."""
+    by_input: dict[str, list[Example]] = {}
+    for example in train:
+        by_input.setdefault(_input_key(example), []).append(example)
+    chosen = []
+    for rows in by_input.values():
+        digests = [_digest(row) for row in rows]
+        place = min(range(len(rows)), key=lambda at: (-digests.count(digests[at]), digests[at]))
+        chosen.append(rows[place])
+    return chosen
+
+
+def _spread(train: Sequence[Example], seed: int, stratum: Callable[[Example], str | None]) -> list[Example]:
+    """All rows, taken in turn from the strata, in an order of strata and rows that only seed and content decide."""
+
+    def order(text: bytes) -> bytes:
+        return hashlib.sha256(f"{seed}:".encode() + text).digest()
+
+    bins: dict[str, list[Example]] = {}
+    for example in train:
+        name = stratum(example)
+        bins.setdefault(name if name is not None else example.group or "", []).append(example)
+    for rows in bins.values():
+        rows.sort(key=lambda example: order(_digest(example)))
+    queue = [bins[name] for name in sorted(bins, key=lambda name: order(name.encode("utf-8", "surrogatepass")))]
+    longest = max(map(len, queue))
+    return [rows[turn] for turn in range(longest) for rows in queue if turn < len(rows)]
+
+
+def _words(example: Example) -> list[str]:
+    text = "\n".join(message.content for message in example.messages if message.role not in ("system", "developer"))
+    return _WORD.findall(text.casefold())
+
+
+def _index(documents: list[list[str]]) -> Any:
+    """A BM25 index; None when no document has a word."""
+    if not any(documents):
+        return None
+    import bm25s
+
+    index = bm25s.BM25()
+    index.index(documents, show_progress=False)
+    return index

@@ -1,0 +1,81 @@
+"""Checks against the failures that stay silent elsewhere. Each refuses with what was found."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+from burnish.errors import TrainingError
+from burnish.models.chat import Chat
+from burnish.training.encode import Encoded
+
+
+def check_labels(rows: Sequence[Encoded], chat: Chat) -> None:
+    """Before step 1: every example has labels, and its end of turn is one of them (axolotl #3754, #2089)."""
+    for row in rows:
+        where = f"{row.source.file}:{row.source.line}"
+        if row.labelled < 1:
+            raise TrainingError(
+                "this example has no labelled token, so nothing would be learned from it",
+                got=chat.tokenizer.decode(row.tokens[-40:]),
+                where=where,
+                fix="give it an answer, or raise training.max_length",
+            )
+        if row.tokens[-1] not in chat.stop_ids:
+            tail = [chat.tokenizer.decode([token]) for token in row.tokens[-6:]]
+            raise TrainingError(
+                "the end-of-turn token carries no label: the model would never learn to stop",
+                got=tail,
+                where=where,
+                fix=f"use a chat template that closes the assistant's turn with {_names(chat)}",
+            )
+
+
+def _names(chat: Chat) -> str:
+    return " or ".join(repr(chat.tokenizer.decode([token])) for token in sorted(chat.stop_ids))
+
+
+class MovedGuard:
+    """After the first steps the trainable parameters must have moved and the frozen ones must not
+    (LLaMA-Factory #7665).
+
+    LoRA starts with B = 0, so A has no gradient in step 1: the check is due after step 2.
+    """
+
+    DUE = 2
+
+    def __init__(self, model: Any) -> None:
+        self._model = model
+        self._before = {name: _checksum(parameter) for name, parameter in model.named_parameters()}
+
+    def check(self) -> None:
+        """Raise TrainingError naming the parameters that behave otherwise."""
+        still: list[str] = []
+        moved: list[str] = []
+        for name, parameter in self._model.named_parameters():
+            same = _checksum(parameter) == self._before[name]
+            if parameter.requires_grad and same:
+                still.append(name)
+            elif not parameter.requires_grad and not same:
+                moved.append(name)
+        if still:
+            raise TrainingError(
+                f"{len(still)} trainable parameters did not change in the first steps",
+                got=still[0],
+                fix="check training.learning_rate and training.lora_target_modules; these modules get no gradient",
+            )
+        if moved:
+            raise TrainingError(
+                f"{len(moved)} frozen parameters changed during training",
+                got=moved[0],
+                fix="this is a defect of the model's code or of Burnish; please report it with the model's name",
+            )
+
+
+@torch.no_grad()
+def _checksum(parameter: torch.Tensor) -> int:
+    """Wrapping sum of the raw bits: changes with any single value."""
+    kind = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}[parameter.element_size()]
+    return int(parameter.detach().contiguous().view(kind).sum(dtype=torch.int64))
