@@ -533,7 +533,7 @@ TARGETS = [
         "['b']",
     ),
     Case(
-        "empty answer", jsonl({"question": "a", "answer": ""}), "jsonl", "generation", 1, "answer", "unlabelled", "''"
+        "empty text", jsonl({"question": "a", "answer": ""}), "jsonl", "generation", 1, "answer", "unlabelled", "''"
     ),
     Case(
         "alpaca output",

@@ -187,10 +187,13 @@ def _verdict(kind: str, decision: str) -> Verdict:
 
 
 def _report(kind: str, labels: Sequence[str], rng: random.Random) -> DataReport:
-    tokens = [[low, low + 20, int(400 * 2.7 ** (-(((low - 90) / 55) ** 2)))] for low in range(0, 300, 20)]
-    stats: dict[str, Any] = {"tokens": {"histogram": tokens}}
+    edges = list(range(0, 320, 20))
+    counts = [int(400 * 2.7 ** (-(((low - 90) / 55) ** 2))) for low in edges[:-1]]
+    tokens: dict[str, Any] = {"sample": 1400, "of": 1400, "max_length": 256, "p50": 92.0, "p99": 201.0, "max": 287.0}
+    tokens |= {"truncated": 3, "histogram": {"counts": counts, "edges": edges}}
+    stats: dict[str, Any] = {"rows": 1400, "tokens": tokens}
     if kind == "classification":
-        stats["classes"] = {label: rng.randint(12, 180) for label in labels}
+        stats["labels"] = {label: rng.randint(12, 180) for label in labels}
     findings = (
         Finding("imbalance", "info", 1, "the largest class has 15 times the rows of the smallest", "", ()),
         Finding(
@@ -258,17 +261,17 @@ def build(
         root / "run.json",
         {
             "run_id": root.name,
-            "status": "finished",
-            "created": "2026-11-22 18:30 UTC",
+            "status": "done",
+            "created": "2026-11-22T18:30:05+00:00",
             "command": "burnish run examples/procedure-coding",
             "config": config(kind, f"{EVIL} Do it." if evil else "Turn the procedure shorthand into JSON."),
             "versions": {"burnish": "0.1.0", "python": "3.11.9", "torch": "2.13.0", "transformers": "5.23.0"},
-            "machine": {"cpu": "2 cores, AVX-512", "memory_mb": 16000, "device": "cpu"},
+            "machine": {"cpu": "Xeon", "cores": 2, "memory_gb": 15.6, "platform": "Linux-6.1"},
             "seed": 7,
             "git_commit": "0123abcd" * 5,
             "data_fingerprint": "ab" * 32,
             "training": asdict(result) if "tuned" in systems else None,
-            "timings": {"check": 1.2, "split": 0.3, "baselines": 141.0, "train": 515.0, "evaluate": 44.0},
+            "timings": {"checking": 1.2, "splitting": 0.3, "baselines": 141.0, "training": 515.0, "evaluating": 44.0},
         },
     )
     return root

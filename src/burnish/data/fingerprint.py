@@ -10,14 +10,15 @@ from pathlib import Path
 from burnish.errors import DataError
 from burnish.records import Example, Json, Message
 
+_ENCODER = json.JSONEncoder(sort_keys=True, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+
 
 def canonical(value: Json) -> bytes:
     """JSON with sorted keys and no spaces, UTF-8: equal values give equal bytes.
 
     Raises TypeError or ValueError for what JSON does not have (bytes, NaN, lone surrogates).
     """
-    text = json.dumps(value, sort_keys=True, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-    return text.encode("utf-8")
+    return _ENCODER.encode(value).encode("utf-8")
 
 
 def _message(message: Message) -> dict[str, Json]:

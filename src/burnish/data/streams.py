@@ -16,7 +16,8 @@ from burnish.records import Json
 
 MAX_ROW_BYTES = 16 * 2**20  # one row; a larger one is a broken file far more often than an example
 CHUNK = 1 << 18
-_ZSTD_FEED = 4096  # compressed bytes a step: a block expands at most 32,768-fold, so a bomb stays near 128 MB
+
+_AGAIN = "Compress or download it again."
 
 GZIP_MAGIC = b"\x1f\x8b"
 ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
@@ -88,9 +89,7 @@ def _gunzip(file: BinaryIO) -> Iterator[bytes]:
         try:
             out = engine.decompress(data, CHUNK)
         except zlib.error as error:
-            raise BrokenStreamError(
-                f"the gzip archive is damaged: {error}", "Compress or download it again."
-            ) from None
+            raise BrokenStreamError(f"the gzip archive is damaged: {error}", _AGAIN) from None
         if out:
             yield out
         pending = engine.unused_data if engine.eof else engine.unconsumed_tail
@@ -104,18 +103,20 @@ def _unzstd(file: BinaryIO) -> Iterator[bytes]:
     # decompressobj rather than stream_reader: only the former tells a truncated frame from a finished one
     engine = zstandard.ZstdDecompressor().decompressobj()
     pending = b""
-    while data := pending or file.read(_ZSTD_FEED):
+    feed = 64  # compressed bytes a step; they expand up to 32,768-fold, so the step follows what came out
+    while data := pending[:feed] or file.read(feed):
+        pending = pending[feed:]
         if engine.eof:
             engine = zstandard.ZstdDecompressor().decompressobj()
         try:
             out = engine.decompress(data)
         except zstandard.ZstdError as error:
-            raise BrokenStreamError(
-                f"the zstd archive is damaged: {error}", "Compress or download it again."
-            ) from None
-        if out:
-            yield out
-        pending = engine.unused_data if engine.eof else b""
+            raise BrokenStreamError(f"the zstd archive is damaged: {error}", _AGAIN) from None
+        feed = max(16, min(CHUNK, feed * 2, len(data) * CHUNK // max(len(out), 1)))
+        for start in range(0, len(out), CHUNK):
+            yield out[start : start + CHUNK]
+        if engine.eof:
+            pending = engine.unused_data + pending
     if not engine.eof:
         raise BrokenStreamError("the zstd archive ends early", "Compress or download it again: its end is missing.")
 

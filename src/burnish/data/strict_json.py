@@ -300,6 +300,8 @@ class _Scanner:
         return Problem(self.name, line or self.line, "", what, shorten(got), fix)
 
     def _show(self) -> str:
+        while len(self.buffer) - self.pos < 40 and self._fill():
+            pass
         return self.buffer[self.pos : self.pos + 40].decode("utf-8", "replace")
 
     def _scalar(self) -> _Element:

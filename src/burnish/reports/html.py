@@ -16,7 +16,6 @@ from markupsafe import Markup
 
 from burnish.errors import MISSING
 from burnish.reports import plots, summary
-from burnish.reports.files import write_whole
 from burnish.reports.plots import MOST_NAMED
 from burnish.reports.rundata import RunData, read_run
 from burnish.reports.text import (
@@ -28,12 +27,14 @@ from burnish.reports.text import (
     megabytes,
     metric_name,
     metric_phrase,
+    moment,
     p_value,
     percent,
     plural,
     points,
     seconds,
 )
+from burnish.runs import write_text
 
 TEMPLATES = Path(__file__).parent / "templates"
 INPUT_CHARACTERS = 1200  # of one example's input that the page shows
@@ -47,8 +48,9 @@ def write_report(run_dir: Path) -> Path:
 
     Works for a run that stopped early: what is missing is left out. Raises RunError when this is no run folder.
     """
-    page = render_report(read_run(run_dir))
-    return write_whole(run_dir / "report.html", page)
+    path = run_dir / "report.html"
+    write_text(path, render_report(read_run(run_dir)))
+    return path
 
 
 def render_report(data: RunData) -> str:
@@ -80,7 +82,7 @@ def report_context(data: RunData) -> Context:
     context: Context = {
         "title": data.name,
         "run_id": str(data.run.get("run_id") or data.path.name),
-        "created": str(data.run.get("created") or ""),
+        "created": moment(data.run.get("created")),
         "status": str(data.run.get("status") or ""),
         "model": str(data.config.get("model") or ""),
         "kind": str(data.config.get("kind") or "").replace("_", " "),
@@ -260,7 +262,7 @@ def _case(data: RunData, case: summary.Case) -> Context:
     values = [(side.get("parsed") or {}).get("value") for _, side in sides]
     structured = isinstance(target, Mapping | list)
     return {
-        "input": as_text(case.example.get("input", ""), INPUT_CHARACTERS),
+        "input": as_text(summary.example_input(case.example), INPUT_CHARACTERS),
         "target": as_text(target, VALUE_CHARACTERS),
         "answers": [_answer(data, name, side, target) for name, side in sides if side],
         "fields": [
@@ -400,6 +402,7 @@ def data_context(data: RunData) -> Context | None:
         "looks": data.verdict.get("looks", data.split.get("looks")),
         "classes": plots.bar_plot(classes, label="Examples of each class") if classes else None,
         "class_count": len(classes),
+        "length_facts": summary.token_facts(stats),
         "lengths": plots.histogram(bins, x_name="tokens", label="Length of the examples in tokens") if bins else None,
         "findings": [_finding(finding) for finding in data.data.get("findings") or ()],
     }

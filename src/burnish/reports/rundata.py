@@ -7,13 +7,17 @@ which the report shows: nothing is dropped in silence.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from burnish.errors import RunError
+from burnish.records import DataReport, Evaluation, Paired, Prediction, Verdict
 from burnish.reports.summary import pick_paired
+from burnish.reports.text import plural
+from burnish.runs import from_json
 
 Record = dict[str, Any]
 
@@ -32,7 +36,6 @@ class RunData:
     history: list[Record]
     evaluations: dict[str, Record]
     paired: list[Record]
-    extras: Record
     verdict: Record
     predictions: dict[str, dict[str, Record]]
     examples: dict[str, Record]
@@ -51,7 +54,7 @@ class RunData:
     def metric(self) -> str:
         """The goal's metric; empty when nothing was measured."""
         goal = _mapping(self.config.get("goal"))
-        names = [name for record in self.evaluations.values() for name in _mapping(record.get("metrics"))]
+        names = [name for record in self.evaluations.values() for name in record["metrics"]]
         for name in (self.verdict.get("metric"), goal.get("metric")):
             if name and (name in names or not names):
                 return str(name)
@@ -79,12 +82,14 @@ class RunData:
 
     def interval(self, system: str, metric: str | None = None) -> Record:
         """A system's value with its interval; empty when it was not measured."""
-        metrics = _mapping(_mapping(self.evaluations.get(system)).get("metrics"))
-        return _mapping(metrics.get(metric or self.metric))
+        metrics = self.evaluations.get(system, {}).get("metrics", {})
+        found = _mapping(metrics.get(metric or self.metric))
+        return found if _finite(found, "value", "low", "high") else {}
 
     def pair(self, baseline: str) -> Record:
         """Candidate minus a baseline on the goal's metric; empty when it was not compared."""
-        return pick_paired(self.paired, self.candidate, baseline, self.metric) or {}
+        found = pick_paired(self.paired, self.candidate, baseline, self.metric) or {}
+        return found if _finite(found, "difference", "low", "high") else {}
 
     @property
     def test_size(self) -> int:
@@ -101,25 +106,41 @@ def read_run(run_dir: Path) -> RunData:
     systems = _mapping(evaluation.get("systems"))
     predictions = {}
     for file in sorted((run_dir / "predictions").glob("*.jsonl")):
-        rows = _lines(file, problems)
-        predictions[file.stem] = {str(row.get("example_id") or row.get("id")): row for row in rows}
+        rows = (_checked(Prediction, row, f"predictions/{file.name}", problems) for row in _lines(file, problems))
+        predictions[file.stem] = {str(row["example_id"]): row for row in rows if row}
+    checked = {str(n): _checked(Evaluation, one, "evaluation.json", problems) for n, one in systems.items()}
+    pairs = [_checked(Paired, pair, "evaluation.json", problems) for pair in evaluation.get("paired") or ()]
     data = RunData(
         path=run_dir,
         run=_object(run_dir / "run.json", problems),
         split=_object(run_dir / "split.json", problems),
-        data=_object(run_dir / "data_report.json", problems),
+        data=_checked(DataReport, _object(run_dir / "data_report.json", problems), "data_report.json", problems),
         history=_lines(run_dir / "metrics.jsonl", problems),
-        evaluations={str(name): _mapping(record) for name, record in systems.items()},
-        paired=[_mapping(pair) for pair in evaluation.get("paired") or ()],
-        extras={key: value for key, value in evaluation.items() if key not in ("systems", "paired")},
-        verdict=_object(run_dir / "verdict.json", problems),
+        evaluations={name: one for name, one in checked.items() if one},
+        paired=[pair for pair in pairs if pair],
+        verdict=_checked(Verdict, _object(run_dir / "verdict.json", problems), "verdict.json", problems),
         predictions=predictions,
         examples={str(row.get("id")): row for row in _lines(run_dir / "test_examples.jsonl", problems)},
-        problems=problems,
+        problems=list(dict.fromkeys(problems)),
     )
     if not (data.run or data.evaluations or data.data or data.history or problems):
         raise RunError("this folder holds no run", got=str(run_dir), fix="list the runs with `burnish runs`")
     return data
+
+
+def _checked(cls: type[Any], value: object, name: str, problems: list[str]) -> Record:
+    """The record as a dict; empty, with its problem told, when it is not of that form."""
+    if not value:
+        return {}
+    try:
+        return asdict(from_json(cls, value, name))
+    except RunError as error:
+        problems.append(f"{name}: {error.what}")
+        return {}
+
+
+def _finite(record: Record, *keys: str) -> bool:
+    return all(isinstance(record.get(key), int | float) and math.isfinite(record[key]) for key in keys)
 
 
 def _mapping(value: object) -> Record:
@@ -166,4 +187,4 @@ def _each_line(file: Path, problems: list[str]) -> Iterator[Record]:
     except OSError as error:
         problems.append(f"{file.name} could not be read: {error}")
     if bad:
-        problems.append(f"{file.name}: {bad:,} lines are no JSON objects, the first is line {first:,}")
+        problems.append(f"{file.name}: {plural(bad, 'line')} without a JSON object, the first is line {first:,}")

@@ -28,22 +28,51 @@ def pick_paired(pairs: Iterable[Record], candidate: str, baseline: str, metric: 
 
 def class_counts(stats: Record) -> list[tuple[str, int]]:
     """Examples of each class, the largest class first."""
-    classes = stats.get("classes") or stats.get("class_counts") or stats.get("labels")
-    if not isinstance(classes, Mapping):
+    labels = stats.get("labels")
+    if not isinstance(labels, Mapping):
         return []
-    counts = [(str(name), int(number)) for name, number in classes.items() if isinstance(number, int | float)]
-    return sorted(counts, key=lambda item: (-item[1], item[0]))
+    return sorted(((str(name), int(number)) for name, number in labels.items()), key=lambda item: (-item[1], item[0]))
 
 
 def token_histogram(stats: Record) -> list[tuple[int, int, int]]:
-    """Bins (low, high, count) of the examples' lengths in tokens."""
-    tokens = stats.get("tokens") or stats.get("token_lengths")
-    bins = tokens.get("histogram") if isinstance(tokens, Mapping) else None
-    found = []
-    for one in bins or ():
-        low, high, number = (one["low"], one["high"], one["count"]) if isinstance(one, Mapping) else one
-        found.append((int(low), int(high), int(number)))
-    return found
+    """Bins (low, high, examples) of the lengths in tokens, as data/lengths.py leaves them."""
+    histogram = _tokens(stats).get("histogram")
+    if not isinstance(histogram, Mapping):
+        return []
+    edges = [round(edge) for edge in histogram["edges"]]
+    return list(zip(edges, edges[1:], map(int, histogram["counts"]), strict=False))
+
+
+def token_facts(stats: Record) -> list[tuple[str, str]]:
+    """What to know of the lengths: half, 99%, the longest, and what does not fit."""
+    tokens = _tokens(stats)
+    facts = [
+        (name, f"{tokens[key]:,.0f} tokens")
+        for name, key in (("Half are at most", "p50"), ("99% are at most", "p99"), ("The longest has", "max"))
+        if key in tokens
+    ]
+    if tokens.get("max_length") is not None:
+        cut = tokens.get("truncated") or 0
+        facts.append(("Longest that is trained on", f"{tokens['max_length']:,} tokens; {cut:,} are longer"))
+    if tokens.get("sample") and tokens.get("sample") != tokens.get("of"):
+        facts.append(("Counted", f"a sample of {tokens['sample']:,} of {tokens.get('of', 0):,} rows"))
+    return facts
+
+
+def _tokens(stats: Record) -> Record:
+    tokens = stats.get("tokens")
+    return tokens if isinstance(tokens, Mapping) else {}
+
+
+def example_input(example: Record) -> str:
+    """The input of a line of test_examples.jsonl: its text, or its messages with their roles."""
+    if "input" in example:
+        value = example["input"]
+        return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    turns = [turn for turn in example.get("messages") or () if isinstance(turn, Mapping)]
+    if len(turns) == 1:
+        return str(turns[0].get("content") or "")
+    return "\n".join(f"{turn.get('role')}: {turn.get('content')}" for turn in turns)
 
 
 class Cell(NamedTuple):

@@ -9,7 +9,9 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, is_dataclass
+from datetime import datetime
 from json import dumps
+from math import isnan
 from typing import Any
 
 # C0 and C1 controls except tab and newline, DEL, line and paragraph separators, bidirectional marks,
@@ -93,7 +95,7 @@ def metric_phrase(name: str) -> str:
 
 def percent(share: float | None, digits: int = 1) -> str:
     """0.8512 -> 85.1%."""
-    return "–" if share is None else f"{100 * share:.{digits}f}%"
+    return "–" if share is None or isnan(share) else f"{100 * share:.{digits}f}%"
 
 
 def points(difference: float | None) -> str:
@@ -140,3 +142,12 @@ def megabytes(value: float | None) -> str:
     if value is None:
         return "–"
     return f"{value / 1024:.1f} GB" if value >= 1024 else f"{value:.0f} MB"
+
+
+def moment(iso: object) -> str:
+    """2026-11-22T18:30:05+00:00 -> 2026-11-22 18:30 UTC; other text as it is."""
+    try:
+        time = datetime.fromisoformat(str(iso))
+    except ValueError:
+        return one_line(str(iso or ""), 40)
+    return f"{time:%Y-%m-%d %H:%M} {time.tzname() or ''}".rstrip()

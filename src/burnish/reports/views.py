@@ -18,7 +18,7 @@ from rich.text import Text
 
 from burnish.errors import MISSING, BurnishError, DataError, Problem, shorten
 from burnish.records import DataReport, Evaluation, Finding, Paired, Verdict
-from burnish.reports.summary import class_counts, pick_paired, token_histogram
+from burnish.reports.summary import class_counts, pick_paired, token_facts, token_histogram
 from burnish.reports.text import (
     as_dict,
     as_text,
@@ -26,6 +26,7 @@ from burnish.reports.text import (
     count,
     cut_noted,
     metric_name,
+    moment,
     one_line,
     p_value,
     percent,
@@ -73,6 +74,7 @@ def data_report_view(report: DataReport | Record) -> RenderableType:
     if bins := token_histogram(stats):
         rows = [(f"{low:,}–{high:,}", number) for low, high, number in bins]
         parts += [Text("Length of the examples in tokens", style="bold"), _bars(rows, limit=40)]
+        parts += [Text(f"  {key.lower()} {value}", style="dim") for key, value in token_facts(stats)]
     return Group(*parts)
 
 
@@ -180,19 +182,32 @@ def runs_view(runs: Iterable[Record]) -> RenderableType:
             Text(verdict, style={"ship": "green", "hold": "yellow"}.get(verdict, "dim")),
             result,
             seconds(run.get("seconds")),
-            _say(run.get("created") or "–"),
+            moment(run.get("created")) or "–",
         )
     return table if table.row_count else Text("no runs here yet", style="dim")
 
 
-def diff_view(name_a: str, name_b: str, differences: Mapping[str, tuple[object, object]]) -> RenderableType:
-    """What two runs do not share: dotted name -> (value in a, value in b); None is shown as missing."""
-    if not differences:
-        return Text("no differences")
-    table = _table("Setting", one_line(name_a, 60), one_line(name_b, 60))
-    for key, (left, right) in differences.items():
-        table.add_row(_say(key), _side(left, "red"), _side(right, "green"))
-    return table
+def diff_view(name_a: str, name_b: str, diff: object) -> RenderableType:
+    """What two runs do not share: a `runs.RunDiff`, or a mapping of section -> {dotted name: (in a, in b)}.
+
+    None is shown as missing. In the section `metrics` every value is shown, with the difference in points.
+    """
+    parts: list[RenderableType] = []
+    for section, differences in as_dict(diff).items():
+        if not differences:
+            continue
+        metrics = section == "metrics"
+        headings = [section.capitalize(), one_line(name_a, 60), one_line(name_b, 60)]
+        table = _table(*headings, *(["Points"] if metrics else []), right=("Points",))
+        for key, (left, right) in differences.items():
+            if metrics:
+                known = isinstance(left, int | float) and isinstance(right, int | float)
+                gap = points(right - left) if known else "–"
+                table.add_row(_say(key), percent(left), percent(right), gap)
+            else:
+                table.add_row(_say(key), _side(left, "red"), _side(right, "green"))
+        parts.append(table)
+    return Group(*parts) if parts else Text("no differences")
 
 
 def _side(value: object, style: str) -> Text:

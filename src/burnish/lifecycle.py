@@ -1,0 +1,292 @@
+"""The whole line in one place: check, split, baselines, train, evaluate, gate, report.
+
+Every step leaves its result in the run folder, whole or not at all, so that a stopped run goes on where it was.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from burnish.config import LoadedTask, load_task, task_from
+from burnish.errors import DataError, RunError
+from burnish.evaluation.evaluate import comparisons, evaluate
+from burnish.evaluation.gate import decide
+from burnish.measure import Bench
+from burnish.prepare import Prepared, prepare
+from burnish.progress import Progress, Silent
+from burnish.records import Evaluation, Example, Interval, Json, Paired, Prediction, Verdict
+from burnish.runs import (
+    RunFolder,
+    find_run,
+    list_runs,
+    new_run,
+    read_evaluation,
+    read_json,
+    read_predictions,
+    record_look,
+    to_json,
+    write_evaluation,
+    write_json,
+    write_jsonl,
+    write_predictions,
+)
+
+CANDIDATE = "tuned"
+
+
+def run(
+    task: str | Path | Mapping[str, Any] | LoadedTask,
+    *,
+    runs_dir: str | Path = "runs",
+    resume: bool = False,
+    allow_bad_rows: int = 0,
+    progress: Progress | None = None,
+    command: str | None = None,
+) -> Run:
+    """Do all of it: from labelled examples to a verdict with its evidence.
+
+    task: a task file (or its folder), the same as a mapping, or a loaded one. runs_dir: where run folders are made.
+    resume: go on with the newest unfinished run of the same task instead of beginning a new one.
+    Raises BurnishError for everything that the user can mend; the run folder then holds what was done so far.
+    """
+    loaded = _load(task)
+    progress = progress or Silent()
+    for notice in loaded.notices:
+        progress.notice(notice)
+    root = Path(runs_dir)
+    folder = (
+        _unfinished(root, loaded) if resume else new_run(root, loaded.config.name, _settings(loaded), command=command)
+    )
+    progress.stage("run", str(folder.path))
+    config = loaded.config
+    with folder.lock():
+        with folder.stage("checking"):
+            progress.stage("check", "reading the examples and looking for what is wrong with them")
+            prepared = prepare(loaded, allow_bad_rows=allow_bad_rows, progress=progress)
+            _keep_check(folder, prepared, progress)
+        with folder.stage("splitting"):
+            _keep_split(folder, prepared, progress)
+        bench = Bench(loaded, prepared, folder, progress)
+        with folder.stage("baselines"):
+            for name in config.baselines:
+                progress.stage("baseline", f"{name} on {len(prepared.split.test)} sealed examples")
+                _answers(folder, name, prepared, bench)
+        with folder.stage("training"):
+            progress.stage("train", bench.training_words())
+            bench.train()
+        with folder.stage("evaluating"):
+            progress.stage("evaluate", f"the tuned model on {len(prepared.split.test)} sealed examples")
+            _answers(folder, CANDIDATE, prepared, bench)
+            evaluations, paired = _evaluate(folder, prepared, config.baselines, config.seed)
+            looks = record_look(root, prepared.split.sealed_hash, folder.run_id, CANDIDATE)
+            goal = config.goal
+            verdict = decide(
+                evaluations, paired, candidate=CANDIDATE, margin=goal.margin, target=goal.target, looks=looks
+            )
+            write_json(folder.path / "verdict.json", verdict)
+        with folder.stage("reporting"):
+            _report(folder)
+        folder.set_status("done")
+    return Run(folder.path)
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A run on disk, for reading: `run()` returns it, `Run.open` finds one."""
+
+    path: Path
+
+    @staticmethod
+    def open(query: str = "latest", runs_dir: str | Path = "runs") -> Run:
+        """A run by its id, the start of its id, or "latest". Raises RunError naming the nearest."""
+        path = Path(query)
+        if (path / "run.json").is_file():
+            return Run(path)
+        return Run(find_run(Path(runs_dir), query).path)
+
+    @property
+    def run_id(self) -> str:
+        return self.path.name
+
+    @property
+    def report(self) -> Path:
+        """The page for people."""
+        return self.path / "report.html"
+
+    @property
+    def adapter(self) -> Path:
+        """The folder of the trained adapter."""
+        return self.path / "adapter"
+
+    @property
+    def verdict(self) -> Verdict:
+        from burnish.runs import from_json
+
+        return from_json(Verdict, self._need("verdict.json"), str(self.path / "verdict.json"))
+
+    @property
+    def evaluations(self) -> list[Evaluation]:
+        self._need("evaluation.json")
+        return read_evaluation(self.path / "evaluation.json")[0]
+
+    @property
+    def paired(self) -> list[Paired]:
+        self._need("evaluation.json")
+        return read_evaluation(self.path / "evaluation.json")[1]
+
+    def predictions(self, system: str = CANDIDATE) -> list[Prediction]:
+        """A system's answers to the sealed test."""
+        return read_predictions(self.path / "predictions" / f"{system}.jsonl")
+
+    def predict(self, examples: Sequence[str | Example], progress: Progress | None = None) -> list[Prediction]:
+        """New answers of the tuned model, given with the prompt and the constraint it was trained with."""
+        from burnish.measure import predictor
+
+        return predictor(self.path, progress or Silent())(examples)
+
+    def summary(self) -> dict[str, Json]:
+        """What `burnish run --json` prints."""
+        verdict = self.verdict
+        systems = {
+            evaluation.system: {name: _short(interval) for name, interval in evaluation.metrics.items()}
+            | {
+                "seconds_per_example": evaluation.seconds_per_example,
+                "prompt_tokens": evaluation.prompt_tokens,
+                "completion_tokens": evaluation.completion_tokens,
+            }
+            for evaluation in self.evaluations
+        }
+        best = next((pair for pair in self.paired if pair.baseline == verdict.baseline), None)
+        parts = self._need("split.json")
+        return {
+            "run_id": self.run_id,
+            "run_dir": str(self.path),
+            "verdict": verdict.decision,
+            "reasons": list(verdict.reasons),
+            "advice": list(verdict.advice),
+            "metric": verdict.metric,
+            "looks": verdict.looks,
+            "systems": systems,
+            "paired": to_json(best) if best else None,
+            "data": {part: len(parts[part]) for part in ("train", "validation", "test")},
+        }
+
+    def _need(self, name: str) -> Any:
+        path = self.path / name
+        if not path.exists():
+            status = (read_json(self.path / "run.json") or {}).get("status", "unknown")
+            raise RunError(
+                f"the run has no {name} yet", got=f"status {status}", where=str(self.path), fix="go on with --resume"
+            )
+        return read_json(path)
+
+
+def _short(interval: Interval) -> dict[str, float]:
+    return {"value": interval.value, "low": interval.low, "high": interval.high}
+
+
+def _load(task: str | Path | Mapping[str, Any] | LoadedTask) -> LoadedTask:
+    if isinstance(task, LoadedTask):
+        return task
+    return task_from(task) if isinstance(task, Mapping) else load_task(task)
+
+
+def _settings(loaded: LoadedTask) -> dict[str, Json]:
+    settings: dict[str, Json] = loaded.config.model_dump(mode="json", by_alias=True)
+    return settings
+
+
+def _unfinished(root: Path, loaded: LoadedTask) -> RunFolder:
+    """The newest run of the task that is not done. RunError when there is none or its settings differ."""
+    settings = _settings(loaded)
+    for summary in list_runs(root):
+        folder = find_run(root, summary.run_id)
+        record = folder.record()
+        if record["name"] != loaded.config.name or record["status"] == "done":
+            continue
+        if record["config"] != settings:
+            changed = sorted(key for key in settings if settings[key] != record["config"].get(key))
+            raise RunError(
+                "the task file has changed since the run that would be resumed",
+                got=", ".join(changed),
+                where=str(folder.path),
+                fix="undo the change, or begin anew without --resume",
+            )
+        return folder
+    raise RunError(
+        "there is no unfinished run of this task",
+        got=loaded.config.name,
+        where=str(root),
+        fix="run without --resume, or name the folder with --runs-dir",
+    )
+
+
+def _keep_check(folder: RunFolder, prepared: Prepared, progress: Progress) -> None:
+    """Write data_report.json; an error among the findings stops the run."""
+    write_json(folder.path / "data_report.json", prepared.report)
+    errors = [finding for finding in prepared.report.findings if finding.severity == "error"]
+    for finding in prepared.report.findings:
+        if finding.severity != "info":
+            progress.notice(f"{finding.kind}: {finding.message}", warning=True)
+    if errors:
+        first = errors[0]
+        place = f"{first.rows[0].file}:{first.rows[0].line}" if first.rows else None
+        raise DataError(f"{first.kind}: {first.message}", where=place, fix=first.advice)
+
+
+def _keep_split(folder: RunFolder, prepared: Prepared, progress: Progress) -> None:
+    """Write split.json and the sealed examples; a resumed run must find the same test."""
+    split, path = prepared.split, folder.path / "split.json"
+    if path.exists() and read_json(path)["sealed_hash"] != split.sealed_hash:
+        raise RunError(
+            "the data have changed since the run began: the sealed test would be another",
+            where=str(path),
+            fix="restore the data, or begin anew without --resume",
+        )
+    parts = {"train": split.train, "validation": split.validation, "test": split.test}
+    ids: dict[str, Json] = {name: [example.id for example in part] for name, part in parts.items()}
+    write_json(path, ids | {"sealed_hash": split.sealed_hash})
+    write_jsonl(folder.path / "test_examples.jsonl", (prepared.shown(example) for example in split.test))
+    folder.update(data_fingerprint=prepared.fingerprint)
+    sizes = ", ".join(f"{len(part):,} {name}" for name, part in parts.items())
+    progress.stage("split", f"{sizes}; sealed test {split.sealed_hash[:12]}")
+
+
+def _answers(folder: RunFolder, name: str, prepared: Prepared, bench: Bench) -> None:
+    """predictions/<name>.jsonl, unless an earlier sitting left it."""
+    path = folder.path / "predictions" / f"{name}.jsonl"
+    if not path.exists():
+        write_predictions(path, bench.predict(name, prepared.split.test))
+    if name != CANDIDATE:
+        runs_dir = folder.path.parent
+        record_look(runs_dir, prepared.split.sealed_hash, folder.run_id, name, candidate=False)
+
+
+def _evaluate(
+    folder: RunFolder, prepared: Prepared, baselines: Sequence[str], seed: int
+) -> tuple[list[Evaluation], list[Paired]]:
+    """Measure every system with the same code on the same examples."""
+    test = prepared.split.test
+    evaluations = []
+    answers: dict[str, list[Prediction]] = {}
+    for name in [*baselines, CANDIDATE]:
+        path = folder.path / "predictions" / f"{name}.jsonl"
+        evaluation, answers[name] = evaluate(
+            name, prepared.task, test, read_predictions(path), split="test", seed=seed
+        )
+        evaluations.append(evaluation)
+        write_predictions(path, answers[name])
+    paired = comparisons(prepared.task, test, answers, candidate=CANDIDATE, seed=seed)
+    write_evaluation(folder.path / "evaluation.json", evaluations, paired)
+    return evaluations, paired
+
+
+def _report(folder: RunFolder) -> None:
+    from burnish.reports.html import write_report
+    from burnish.reports.model_card import write_model_card
+
+    write_report(folder.path)
+    write_model_card(folder.path)

@@ -1,0 +1,162 @@
+"""From a task file to a task object, checked examples and their split: what every command on data begins with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from burnish.config import LoadedTask
+from burnish.data.check import check_examples
+from burnish.data.fingerprint import examples_fingerprint
+from burnish.data.load import Reading, read_examples
+from burnish.data.split import split_examples, split_given
+from burnish.errors import DataError, Problem, shorten
+from burnish.progress import Progress, Silent
+from burnish.records import DataReport, Example, Json, Split
+from burnish.tasks import Task, have_shared_tools, make_task, target_error
+
+SHOWN = 20
+
+
+class Prepared(NamedTuple):
+    """task: knows the labels found in the data; report: of the data check; fingerprint: of all examples."""
+
+    task: Task
+    split: Split
+    report: DataReport
+    fingerprint: str
+    labels: tuple[str, ...]
+
+    def shown(self, example: Example) -> dict[str, Json]:
+        """An example as the report shows it: id, input text, target."""
+        user = [message.content for message in example.messages if message.role != "system"]
+        return {"id": example.id, "input": "\n".join(user), "target": example.target}
+
+
+def prepare(
+    loaded: LoadedTask, *, allow_bad_rows: int = 0, progress: Progress | None = None, count_tokens: bool = True
+) -> Prepared:
+    """Read, validate, split and check the examples of a task.
+
+    count_tokens: whether to load the model's tokenizer for the token lengths.
+    Raises DataError with the first bad rows, ConfigError, ModelError.
+    """
+    progress = progress or Silent()
+    config = loaded.config
+    parts = {
+        name: _read(loaded, paths, allow_bad_rows, progress) if paths else []
+        for name, paths in (
+            ("train", config.data.train),
+            ("validation", config.data.validation),
+            ("test", config.data.test),
+        )
+    }
+    everything = [example for part in parts.values() for example in part]
+    labels = _labels(loaded, everything)
+    task = make_task(config, labels, shared_tools=have_shared_tools(everything), base_dir=loaded.base_dir)
+    everything = _with_good_targets(task, everything, allow_bad_rows)
+    good = {id(example) for example in everything}
+    parts = {name: [example for example in part if id(example) in good] for name, part in parts.items()}
+    split = _split(loaded, task, parts)
+    report = check_examples(
+        everything,
+        kind=config.kind,
+        stratum=task.stratum,
+        count_tokens=token_counter(loaded, task, progress) if count_tokens else None,
+        max_length=config.training.max_length,
+        split=split,
+    )
+    return Prepared(task, split, report, examples_fingerprint(everything), labels)
+
+
+def _read(loaded: LoadedTask, paths: Sequence[Path], allow_bad_rows: int, progress: Progress) -> list[Example]:
+    config = loaded.config
+    reading: Reading = read_examples(
+        [_near(path) for path in paths],
+        kind=config.kind,
+        format=config.data.format,
+        text=config.data.text,
+        target=config.data.target,
+        group=config.split.group,
+        weight=config.data.weight,
+        tools=config.data.tools,
+        labels=config.labels,
+        schema=config.json_schema,
+        allow_bad_rows=allow_bad_rows,
+        show=SHOWN,
+    )
+    for file in reading.files:
+        progress.notice(str(file))
+    if reading.bad:
+        progress.notice(f"{reading.bad} bad rows were left out, as --allow-bad-rows allows", warning=True)
+        for problem in reading.problems:
+            progress.notice(str(problem).replace("\n", " "), warning=True)
+    return list(reading.examples)
+
+
+def _near(path: Path) -> Path:
+    """Relative to the working directory where that is shorter: messages name the file as the user would."""
+    try:
+        return path.relative_to(Path.cwd())
+    except ValueError:
+        return path
+
+
+def _labels(loaded: LoadedTask, examples: Sequence[Example]) -> tuple[str, ...]:
+    if loaded.config.kind != "classification":
+        return ()
+    return tuple(loaded.config.labels or sorted({str(example.target) for example in examples}))
+
+
+def _with_good_targets(task: Task, examples: Sequence[Example], allow_bad_rows: int) -> list[Example]:
+    """Examples whose target reads back as it was written. DataError names those that do not."""
+    good: list[Example] = []
+    problems: list[Problem] = []
+    for example in examples:
+        reason = target_error(task, example)
+        if reason is None:
+            good.append(example)
+            continue
+        source = example.source
+        fix = "correct the target so that it is a right answer to the task"
+        problems.append(Problem(source.file, source.line, "target", reason, shorten(example.target), fix))
+    if len(problems) > allow_bad_rows:
+        what = f"{len(problems):,} targets of {len(examples):,} cannot be right answers"
+        fix = f"correct the rows, or go on without them: --allow-bad-rows {len(problems)}"
+        raise DataError(what, problems=problems[:SHOWN], count=len(problems), fix=fix)
+    return good
+
+
+def _split(loaded: LoadedTask, task: Task, parts: dict[str, list[Example]]) -> Split:
+    """The user's own parts where given; the others are cut from train."""
+    shares, seed = loaded.config.split, loaded.config.seed
+    cut = split_examples(
+        parts["train"],
+        validation=0 if parts["validation"] else shares.validation,
+        test=0 if parts["test"] else shares.test,
+        seed=seed,
+        stratum=task.stratum if shares.stratify else None,
+    )
+    if not parts["validation"] and not parts["test"]:
+        return cut
+    return split_given(cut.train, parts["validation"] or cut.validation, parts["test"] or cut.test)
+
+
+def token_counter(loaded: LoadedTask, task: Task, progress: Progress) -> Callable[[Sequence[Example]], list[int]]:
+    """Token lengths of examples as they would be trained on, prompt and answer together."""
+    chat: list[Any] = []
+
+    def count(examples: Sequence[Example]) -> list[int]:
+        from burnish.models.chat import Chat
+        from burnish.models.load import load_tokenizer
+
+        if not chat:
+            chat.append(Chat(load_tokenizer(loaded.config.model, base_dir=loaded.base_dir, progress=progress)))
+        full = loaded.config.training.prompt == "full"
+        return [
+            len(chat[0].render(task.messages(example, full=full), task.answer(example)).tokens)
+            for example in examples
+        ]
+
+    return count

@@ -1,0 +1,245 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from burnish.errors import RunError
+from burnish.evaluation import statistics
+from burnish.evaluation.evaluate import comparisons, evaluate
+from burnish.evaluation.gate import decide
+from burnish.records import Evaluation, Example, Interval, Message, Paired, Parsed, Prediction, Source
+from burnish.tasks.classification import Classification, classification_metrics
+
+TASK = Classification("coin", "Say yes or no.", ("yes", "no"), classification_metrics(("yes", "no")))
+
+
+def measured(name, value, *, examples=200, prompt_tokens=100.0, half=0.03):
+    interval = Interval(value, max(0, value - half), min(1, value + half), "wilson")
+    return Evaluation(name, "test", examples, {"accuracy": interval}, 0.1, prompt_tokens, 5.0)
+
+
+def pair(difference, low, high, *, baseline="prompt", p_value=0.01):
+    return Paired("tuned", baseline, "accuracy", difference, low, high, p_value, "mcnemar", 30, 10)
+
+
+def gate(evaluations, pairs, *, margin=0.05, target=None, looks=1):
+    return decide(evaluations, pairs, candidate="tuned", margin=margin, target=target, looks=looks)
+
+
+def text(lines):
+    return "\n".join(lines)
+
+
+def test_ship_when_margin_interval_and_target_hold():
+    verdict = gate([measured("tuned", 0.85), measured("prompt", 0.6)], [pair(0.25, 0.15, 0.35)], target=0.8)
+    assert (verdict.decision, verdict.candidate, verdict.baseline, verdict.metric) == (
+        "ship", "tuned", "prompt", "accuracy",
+    )  # fmt: skip
+    assert verdict.advice == ()
+    assert len(verdict.reasons) == 3
+    assert "tuned is 25 points above prompt, the best baseline (85.0% against 60.0% accuracy)" in verdict.reasons[0]
+    assert "between +15.0 points and +35.0 points with 95% confidence: above zero" in verdict.reasons[1]
+    assert "target of 80.0% is met" in verdict.reasons[2]
+    assert (verdict.margin, verdict.target, verdict.looks) == (0.05, 0.8, 1)
+
+
+def test_without_a_target_two_conditions_suffice():
+    assert gate([measured("tuned", 0.2), measured("prompt", 0.1)], [pair(0.1, 0.02, 0.2)]).decision == "ship"
+
+
+@pytest.mark.parametrize(("ours", "theirs"), [(0.85, 0.80), (0.3, 0.25), (0.7, 0.65)])
+def test_the_margin_itself_is_enough_whatever_the_rounding(ours, theirs):
+    verdict = gate(
+        [measured("tuned", ours), measured("prompt", theirs)], [pair(ours - theirs, 0.01, 0.1)], target=ours
+    )
+    assert verdict.decision == "ship"
+
+
+def test_hold_below_the_margin_names_the_saving():
+    verdict = gate(
+        [measured("tuned", 0.83, prompt_tokens=20), measured("prompt", 0.8, prompt_tokens=400)],
+        [pair(0.03, 0.01, 0.05)],
+    )
+    assert verdict.decision == "hold"
+    assert "less than the margin of 5 points" in verdict.reasons[0]
+    assert "3 points is short of the margin" in text(verdict.advice)
+    assert "95% fewer prompt tokens" in text(verdict.advice)
+
+
+def test_hold_when_zero_is_inside_the_interval_says_how_many_examples_would_do():
+    verdict = gate([measured("tuned", 0.85), measured("prompt", 0.78)], [pair(0.07, -0.02, 0.16, p_value=0.15)])
+    assert verdict.decision == "hold"
+    assert "it may be zero or worse" in verdict.reasons[1]
+    # 200 ((1.96 + 0.84) (0.18 / 2 / 1.96) / 0.07)² = 675
+    assert statistics.examples_needed(200, 0.07, -0.02, 0.16) == 675
+    assert "about 680 test examples" in text(verdict.advice)
+    assert "it has 200" in text(verdict.advice)
+
+
+def test_the_number_of_examples_advised_is_always_more_than_there_are():
+    verdict = gate([measured("tuned", 0.9), measured("prompt", 0.8)], [pair(0.1, 0.0, 0.11)])
+    assert verdict.decision == "hold"
+    assert "about 210 test examples" in text(verdict.advice)
+
+
+def test_zero_itself_is_not_above_zero():
+    assert gate([measured("tuned", 0.9), measured("prompt", 0.8)], [pair(0.1, 0.0, 0.2)]).decision == "hold"
+
+
+def test_hold_below_the_target_alone_asks_for_more_data_and_epochs():
+    verdict = gate([measured("tuned", 0.75), measured("prompt", 0.5)], [pair(0.25, 0.15, 0.35)], target=0.8)
+    assert verdict.decision == "hold"
+    assert "target of 80.0% is missed: accuracy is 75.0%" in verdict.reasons[2]
+    assert "5 points short of the target" in text(verdict.advice)
+    assert "training.num_epochs" in text(verdict.advice)
+    assert "inside the 95% interval" not in text(verdict.advice)
+    near = gate([measured("tuned", 0.79), measured("prompt", 0.5)], [pair(0.29, 0.15, 0.4)], target=0.8)
+    assert "inside the 95% interval" in text(near.advice)
+
+
+def test_hold_when_the_baseline_is_better_names_it():
+    verdict = gate([measured("tuned", 0.5), measured("prompt", 0.82)], [pair(-0.32, -0.4, -0.2)], target=0.8)
+    assert verdict.decision == "hold"
+    assert "tuned is 32 points below prompt" in verdict.reasons[0]
+    assert "below zero" in verdict.reasons[1]
+    assert verdict.advice[0].startswith("Use prompt: it is 32 points better")
+    assert "prompt reaches the target without training" in text(verdict.advice)
+
+
+def test_nothing_beats_majority_is_its_own_case():
+    verdict = gate([measured("tuned", 0.5), measured("majority", 0.5)], [pair(0.0, -0.02, 0.02, baseline="majority")])
+    assert "level with majority" in verdict.reasons[0]
+    assert "nothing beats always giving the most frequent answer" in verdict.advice[0]
+
+
+def test_few_test_examples_are_said():
+    verdict = gate(
+        [measured("tuned", 0.5, examples=30), measured("prompt", 0.6, examples=30)], [pair(-0.1, -0.3, 0.1)]
+    )
+    assert "only 30 examples" in text(verdict.advice)
+
+
+def test_the_best_baseline_has_the_highest_value():
+    evaluations = [
+        measured("majority", 0.3),
+        measured("few_shot", 0.7),
+        measured("prompt", 0.6),
+        measured("tuned", 0.9),
+    ]
+    pairs = [
+        pair(0.6, 0.5, 0.7, baseline="majority"),
+        pair(0.2, 0.1, 0.3, baseline="few_shot"),
+        pair(0.3, 0.2, 0.4),
+    ]
+    assert gate(evaluations, pairs).baseline == "few_shot"
+
+
+def test_among_equal_baselines_the_least_certain_difference_counts():
+    evaluations = [measured("few_shot", 0.7), measured("prompt", 0.7), measured("tuned", 0.8)]
+    pairs = [pair(0.1, 0.05, 0.15, baseline="few_shot"), pair(0.1, -0.01, 0.21)]
+    for order in (pairs, pairs[::-1]):
+        verdict = gate(evaluations, order)
+        assert (verdict.decision, verdict.baseline) == ("hold", "prompt")
+
+
+def test_looks_are_told_with_what_they_mean():
+    evaluations, clear = [measured("tuned", 0.85), measured("prompt", 0.6)], [pair(0.25, 0.15, 0.35)]
+    assert "looked at" not in text(gate(evaluations, clear, looks=1).reasons)
+    told = gate(evaluations, clear, looks=4).reasons[-1]
+    assert "looked at 4 times" in told
+    assert "up to 10%" in told  # 1 - 0.975⁴
+    assert "still lies above zero" in told
+    thin = gate(evaluations, [pair(0.25, 0.001, 0.5)], looks=20).reasons[-1]
+    assert "no longer lies above zero" in thin
+
+
+def test_no_baseline_is_a_hold():
+    verdict = gate([measured("tuned", 0.99)], [], target=0.5)
+    assert verdict.decision == "hold"
+    assert "no baseline was measured" in verdict.reasons[0]
+    assert "majority, prompt, few_shot" in verdict.advice[0]
+
+
+def test_what_was_not_measured_is_an_error():
+    with pytest.raises(RunError, match="candidate was not evaluated"):
+        gate([measured("prompt", 0.5)], [])
+    with pytest.raises(RunError, match="baseline has no evaluation"):
+        gate([measured("tuned", 0.5)], [pair(0.1, 0.0, 0.2)])
+    other = Paired("tuned", "few_shot", "macro_f1", 0.1, 0.0, 0.2, 0.1, "permutation", 1, 0)
+    evaluations = [measured(name, 0.5) for name in ("tuned", "prompt", "few_shot")]
+    with pytest.raises(RunError, match="different metrics"):
+        gate(evaluations, [pair(0.1, 0.0, 0.2), other])
+    with pytest.raises(RunError, match="no value of the compared metric"):
+        gate(evaluations, [other])
+
+
+EXAMPLES = [
+    Example(f"id{row}", (Message("user", str(row)),), "yes", Source("coin.csv", row + 1)) for row in range(400)
+]
+RIGHT = [Prediction(example.id, "yes", Parsed("yes"), 0.9, 10, 1, 0.1) for example in EXAMPLES]
+WRONG = [Prediction(example.id, "no", Parsed("no"), 0.9, 10, 1, 0.1) for example in EXAMPLES]
+
+
+@pytest.mark.parametrize(
+    ("n", "accuracy", "shared", "group", "baselines"),
+    [
+        (20, 0.7, 0.0, 1, 1),
+        (50, 0.9, 0.5, 1, 1),
+        (100, 0.6, 0.9, 1, 3),
+        (200, 0.97, 0.0, 1, 1),
+        (400, 0.8, 0.5, 1, 1),
+        (120, 0.7, 0.0, 6, 1),
+    ],
+)
+def test_null_trial_a_candidate_that_is_no_better_ships_at_most_one_time_in_twenty(
+    n, accuracy, shared, group, baselines
+):
+    """200 evaluations where all systems are equally good; the margin of 0 leaves the decision to the statistics.
+
+    shared: the share of examples on which all systems give the same answer, which makes their results correlated.
+    group: rows of one group stand or fall together.
+    """
+    rng = np.random.default_rng(n)
+    examples = [replace(one, group=str(row // group) if group > 1 else None) for row, one in enumerate(EXAMPLES[:n])]
+    units = n // group
+    shipped = 0
+    for seed in range(200):
+        common, alike = rng.random(units) < accuracy, rng.random(units) < shared
+        systems = {}
+        for name in ("tuned", *(f"baseline{number}" for number in range(baselines))):
+            hits = np.repeat(np.where(alike, common, rng.random(units) < accuracy), group)
+            systems[name] = [RIGHT[row] if hit else WRONG[row] for row, hit in enumerate(hits)]
+        evaluations = [fast_evaluation(name, predictions) for name, predictions in systems.items()]
+        pairs = comparisons(TASK, examples, systems, candidate="tuned", seed=seed)
+        verdict = decide(evaluations, pairs, candidate="tuned", margin=0.0, target=None, looks=1)
+        shipped += verdict.decision == "ship"
+    assert shipped <= 10
+
+
+def fast_evaluation(name, predictions):
+    """What `evaluate` says of accuracy, without the other metrics (see the next test)."""
+    right = sum(prediction.text == "yes" for prediction in predictions)
+    interval = statistics.wilson(right, len(predictions))
+    return Evaluation(name, "test", len(predictions), {"accuracy": interval}, 0.1, 10.0, 1.0)
+
+
+def test_the_null_trials_short_cut_is_what_evaluate_says():
+    predictions = RIGHT[:30] + WRONG[30:40]
+    full, _ = evaluate("x", TASK, EXAMPLES[:40], predictions, split="test", seed=0)
+    assert fast_evaluation("x", predictions).metrics["accuracy"] == full.metrics["accuracy"]
+
+
+def test_a_real_gain_ships():
+    rng = np.random.default_rng(3)
+    shipped = 0
+    for seed in range(40):
+        hits = {name: rng.random(200) < value for name, value in (("tuned", 0.85), ("prompt", 0.6))}
+        systems = {
+            name: [RIGHT[row] if hit else WRONG[row] for row, hit in enumerate(found)] for name, found in hits.items()
+        }
+        evaluations = [fast_evaluation(name, predictions) for name, predictions in systems.items()]
+        pairs = comparisons(TASK, EXAMPLES[:200], systems, candidate="tuned", seed=seed)
+        shipped += decide(evaluations, pairs, candidate="tuned", margin=0.05, target=0.7, looks=1).decision == "ship"
+    assert shipped >= 38
