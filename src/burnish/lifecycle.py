@@ -79,9 +79,10 @@ def run(
             bench.train()
         with folder.stage("evaluating"):
             progress.stage("evaluate", f"the tuned model on {len(prepared.split.test)} sealed examples")
+            # Written down first: a crash after the look must not hide it.
+            looks = record_look(root, prepared.split.sealed_hash, folder.run_id, CANDIDATE)
             _answers(folder, CANDIDATE, prepared, bench)
             evaluations, paired = _evaluate(folder, prepared, config.baselines, config.seed)
-            looks = record_look(root, prepared.split.sealed_hash, folder.run_id, CANDIDATE)
             goal = config.goal
             verdict = decide(
                 evaluations, paired, candidate=CANDIDATE, margin=goal.margin, target=goal.target, looks=looks
@@ -258,11 +259,11 @@ def _keep_split(folder: RunFolder, prepared: Prepared, progress: Progress) -> No
 def _answers(folder: RunFolder, name: str, prepared: Prepared, bench: Bench) -> None:
     """predictions/<name>.jsonl, unless an earlier sitting left it."""
     path = folder.path / "predictions" / f"{name}.jsonl"
-    if not path.exists():
-        write_predictions(path, bench.predict(name, prepared.split.test))
     if name != CANDIDATE:
         runs_dir = folder.path.parent
         record_look(runs_dir, prepared.split.sealed_hash, folder.run_id, name, candidate=False)
+    if not path.exists():
+        write_predictions(path, bench.predict(name, prepared.split.test))
 
 
 def _evaluate(

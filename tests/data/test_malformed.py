@@ -35,7 +35,7 @@ def test_malformed_input_is_named(case: Case, tmp_path: Path) -> None:
     assert isinstance(problem, Unreadable) == case.fatal
 
 
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+@pytest.mark.parametrize("case", [case for case in CASES if len(case.content) < 2**20], ids=lambda case: case.name)
 def test_neighbours_of_a_bad_row_are_read(case: Case, tmp_path: Path) -> None:
     path = tmp_path / f"rows.{case.extension}"
     path.write_bytes(case.content)

@@ -112,13 +112,10 @@ def test_added_rows_move_nothing(old: int, new: int, seed: int, joins: bool) -> 
         after = where(split_examples([*more, *rows], validation=0.2, test=0.3, seed=seed))
         assert {key: after[key] for key in where(before)} == where(before)
         return
-    try:
-        after = where(split_examples(rows + more, validation=0.2, test=0.3, seed=seed))
-    except DataError:  # all joined into one
-        return
+    more = more[: old // 6]  # so few that enough units stay apart to train on
+    after = where(split_examples(rows + more, validation=0.2, test=0.3, seed=seed))
     kept = [after[row.messages[0].content, row.source.line] for row in before.test]
-    merged = units(rows + more) < ENOUGH_UNITS + 3  # so few that the smallest parts had to be filled
-    assert merged or kept == ["test"] * len(kept)
+    assert kept == ["test"] * len(kept)
 
 
 def test_added_rows_move_nothing_of_labels_with_rows_in_the_test() -> None:
@@ -209,7 +206,7 @@ def test_counts_are_as_near_as_groups_allow(groups: list[int], share: float, see
     rows = [make(f"{g} {i}", group=str(g), line=100 * g + i) for g, size in enumerate(groups) for i in range(size)]
     count = max(1, int(share * len(rows)))
     split = split_examples(rows, validation=0, test=count, seed=seed)
-    assert abs(len(split.test) - count) <= max(groups) / 2 or len(split.test) < max(groups)
+    assert abs(len(split.test) - count) <= max(groups) / 2 or len(split.test) == min(groups)
 
 
 def test_sizes_that_leave_nothing_are_refused() -> None:
@@ -243,5 +240,5 @@ def test_the_assignment_is_fixed_for_ever() -> None:
     assert split.sealed_hash == FIXED_SEAL
 
 
-FIXED_TEST: list[int] = []
-FIXED_SEAL = ""
+FIXED_TEST = [11, 18, 34]
+FIXED_SEAL = "62f505cd09abfe947f92818c1546147d47a467703433f3f82e52bbfcd5986405"

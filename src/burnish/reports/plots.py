@@ -190,7 +190,7 @@ def line_plot(
 
     def draw(width: int) -> tuple[list[str], float]:
         height = 260.0 if width == WIDE else 220.0
-        left, right, top, bottom = 50.0, width - 16.0, 18.0, height - 44.0
+        left, right, top, bottom = 50.0, width - 24.0, 18.0, height - 44.0
 
         def x(value: float) -> float:
             return left + (right - left) * (value - x_marks[0]) / ((x_high - x_marks[0]) or 1.0)
@@ -238,10 +238,12 @@ def bar_plot(rows: Sequence[tuple[str, float]], *, label: str, unit: Callable[[f
     if len(rows) > 25:
         shown = [*rows[:14], None, *rows[-8:]]
     most = max((value for _, value in rows), default=0) or 1
+    longest = max((len(unit(value)) for _, value in rows), default=0)
 
     def draw(width: int) -> tuple[list[str], float]:
         wide = width == WIDE
-        left, right, step = (230.0, width - 80.0, 24.0) if wide else (128.0, width - 58.0, 24.0)
+        left, step = (230.0 if wide else 128.0), 24.0
+        right = width - 16.0 - 8.0 * longest
         out = []
         for index, row in enumerate(shown):
             y = 4 + step * index
@@ -250,7 +252,7 @@ def bar_plot(rows: Sequence[tuple[str, float]], *, label: str, unit: Callable[[f
                 continue
             name, value = row
             size = max(2.0 if value > 0 else 0.0, (right - left) * value / most)
-            out.append(_text(left - 10, y + 16, cut(name, 32 if wide else 18), "small", "end"))
+            out.append(_text(left - 10, y + 16, cut(name, 27 if wide else 14), "small", "end"))
             out.append(_rect(left, y + 4, size, step - 8, "bar", f"{name}: {unit(value)}"))
             out.append(_text(left + size + 8, y + 16, unit(value), "small num"))
         return out, step * len(shown) + 8
@@ -292,19 +294,19 @@ def heat_map(rows: Sequence[str], columns: Sequence[str], matrix: Sequence[Seque
     def draw(width: int) -> tuple[list[str], float]:
         wide = width == WIDE
         side = (190.0 if wide else 96.0) if named else 20.0
-        right = (70.0 if wide else 44.0) if named else 8.0  # the last column's name leans over it
+        right = (84.0 if wide else 58.0) if named else 8.0  # the last column's name leans over it
         cell = min(44.0, (width - side - right) / max(1, len(columns)))
-        top = 24.0 + (112.0 if wide else 74.0 if named else 0.0)
+        top = 24.0 + ((112.0 if wide else 74.0) if named else 0.0)
         out = [_text(side, 14, "answer given →", "small")]
         for j, column in enumerate(columns if named else ()):
             x = side + cell * (j + 0.5)
             turn = f'transform="rotate(-45 {_num(x)} {_num(top - 6)})"'
-            name = escape(clean(cut(column, 18 if wide else 11)))
+            name = escape(clean(cut(column, 18 if wide else 10)))
             out.append(f'<text x="{_num(x)}" y="{_num(top - 6)}" class="t small" {turn}>{name}</text>')
         for i, row in enumerate(matrix):
             y = top + cell * i
             if named:
-                out.append(_text(side - 8, y + cell / 2 + 4, cut(rows[i], 22 if wide else 11), "small", "end"))
+                out.append(_text(side - 8, y + cell / 2 + 4, cut(rows[i], 22 if wide else 10), "small", "end"))
             out += _cells(rows[i], columns, row, side, y, cell, named)
         out.append(_rect(side, top, cell * len(columns), cell * len(rows), "frame"))
         return out, top + cell * len(rows) + 8

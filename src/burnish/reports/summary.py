@@ -10,7 +10,6 @@ from typing import Any, NamedTuple
 
 from burnish.errors import MISSING
 from burnish.records import Json
-from burnish.tasks.json_text import json_equal
 
 Record = Mapping[str, Any]
 ALL_OTHERS = "(all others)"
@@ -212,6 +211,8 @@ def fields(target: Json, candidate: Json, rival: Json) -> list[Field]:
 
 def same(left: Json, right: Json) -> bool:
     """Equal as JSON: 1 and true differ, 1 and 1.0 do not."""
+    from burnish.tasks.json_text import json_equal  # brings the settings with it: too slow for `burnish --help`
+
     if left is MISSING or right is MISSING:
         return left is right
     return json_equal(left, right)

@@ -78,6 +78,13 @@ def to_text(view: RenderableType, width: int = PLAIN_WIDTH) -> str:
     return "\n".join(line.rstrip() for line in captured.get().splitlines())
 
 
+class _PatientConsole(Console):
+    """Goes on when nobody reads any more; rich would end the program."""
+
+    def on_broken_pipe(self) -> None:
+        pass
+
+
 class _Meter:
     """Counts one piece of work and knows how long the rest takes."""
 
@@ -146,11 +153,9 @@ class TerminalProgress:
         self._clock = clock
         self._meters: dict[str, _Meter] = {}
         self._written: dict[str, float] = {}
-        self._console = console(self._stream)
-        if self._bars and not self._console.is_terminal:  # asked for by the caller
-            self._console = Console(
-                file=self._stream, force_terminal=True, markup=False, emoji=False, highlight=False
-            )
+        self._console = _PatientConsole(
+            file=self._stream, force_terminal=True if self._bars else None, markup=False, emoji=False, highlight=False
+        )
         self._live: Live | None = None
 
     def __enter__(self) -> TerminalProgress:

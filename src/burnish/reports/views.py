@@ -237,7 +237,7 @@ def models_view(models: Iterable[object]) -> RenderableType:
     for model in map(as_dict, models):
         size = model.get("parameters")
         table.add_row(
-            Text(str(model["name"]), style="bold"),
+            _say(model["name"], "bold"),
             f"{size / 1e6:,.0f} M" if size else "–",
             count(model.get("context")),
             _say(model.get("licence") or "–"),

@@ -56,6 +56,7 @@ class LocalSystem:
         def tell(done: int, total: int) -> None:
             progress.advance(f"{self.name} answers", done, total)
 
+        tell(0, len(requests))
         completions = self._engine.generate(
             requests, temperature=self._temperature, seed=self._seed, on_progress=tell
         )

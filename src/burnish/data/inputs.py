@@ -1,0 +1,175 @@
+"""Inputs without answers, for prediction: the same shapes as labelled rows, read with the same code.
+
+A row that has its answer is taken without it, so a labelled file can be answered again. What a model was trained on
+and what it is asked must not differ by a space: both come from `formats.take_apart`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from burnish.data.fingerprint import example_id
+from burnish.data.formats import TARGET_COLUMNS, TEXT_COLUMNS, Columns, Draft, Format, Shape, check_input, take_apart
+from burnish.data.read import read_rows
+from burnish.data.streams import Line, Row, encoding_problem, read_lines
+from burnish.data.turns import BadFieldError, nearest, read_messages, read_sharegpt, read_tools
+from burnish.errors import DataError, Problem
+from burnish.records import Example, Json, Kind, Message, Source
+
+_PLAIN = (".txt", ".text", ".log", ".md", "")
+_PACKED = (".gz", ".gzip", ".zst", ".zstd")
+
+
+def is_plain_text(path: Path) -> bool:
+    """Whether a file holds one input a line, by its name (.txt, also packed, or no extension)."""
+    name = path.with_suffix("") if path.suffix.lower() in _PACKED else path
+    return name.suffix.lower() in _PLAIN
+
+
+def read_inputs(
+    path: str | Path,
+    *,
+    kind: Kind,
+    format: Format = "auto",
+    text: str | None = None,
+    target: str | None = None,
+    tools: str | None = None,
+    show: int = 20,
+) -> list[Example]:
+    """Every input of a file as an Example whose target is None.
+
+    Plain text has one input a line; other files are read as data files are, with or without answers.
+    text, target, tools: columns; None: the usual ones. Raises DataError with the first `show` bad rows: an answer
+    for every row, or none at all.
+    """
+    path = Path(path)
+    found: list[Example] = []
+    problems: list[Problem] = []
+    bad = 0
+    columns = Columns(text=text, target=target, tools=tools)
+    items = _lines(path) if is_plain_text(path) and path.is_file() else _rows(path, kind, format, columns)
+    for item in items:
+        if isinstance(item, Example):
+            found.append(item)
+            continue
+        bad += 1
+        if len(problems) < show:
+            problems.append(item)
+    if bad:
+        rows = f"{bad:,} of {bad + len(found):,} inputs cannot be read"
+        raise DataError(rows, problems=problems, count=bad, fix="correct or remove these rows")
+    if not found:
+        raise DataError("there are no inputs", where=str(path), fix="write one input a line")
+    return found
+
+
+def text_input(text: str, source: Source, tools: tuple[Mapping[str, Json], ...] = ()) -> Example:
+    """One text as an unlabelled example."""
+    messages = (Message("user", text),)
+    return Example(example_id(messages, None, tools), messages, None, source, tools)
+
+
+def _lines(path: Path) -> list[Example | Problem]:
+    name = str(path)
+    found: list[Example | Problem] = []
+    for line in read_lines(path, name):
+        if not isinstance(line, Line):
+            found.append(line)
+            continue
+        problem = encoding_problem(name, line.number, line.raw)
+        if problem is not None:
+            found.append(problem)
+            continue
+        text = line.raw.decode("utf-8").removesuffix("\r")
+        if text.strip():
+            found.append(text_input(text, Source(name, line.number)))
+        else:
+            fix = "remove it: every line is one input, and its answer stands on the same line of the output"
+            found.append(Problem(name, line.number, "", "the line is empty", "", fix))
+    return found
+
+
+def _rows(path: Path, kind: Kind, format: Format, columns: Columns) -> list[Example | Problem]:
+    name = str(path)
+    found: list[Example | Problem] = []
+    for item in read_rows(path):
+        if not isinstance(item, Row):
+            found.append(item)
+            continue
+        try:
+            found.append(_input(name, item, kind, format, columns))
+        except BadFieldError as error:
+            found.append(Problem(name, item.line, error.field, error.what, error.got, error.fix))
+    return found
+
+
+def _input(name: str, row: Row, kind: Kind, format: Format, columns: Columns) -> Example:
+    values = row.values
+    column = columns.tools or "tools"
+    tools = read_tools(values.get(column) or None, column)
+    shape = input_shape(values, kind, format, columns)
+    messages = _messages(values, shape, kind)
+    check_input(Draft(messages, None, "", shape.text))
+    return Example(example_id(messages, None, tools), messages, None, Source(name, row.line), tools)
+
+
+def _messages(values: Mapping[str, Json], shape: Shape, kind: Kind) -> tuple[Message, ...]:
+    if shape.name == "sharegpt":
+        value = values[shape.text]
+        openai = isinstance(value, list) and bool(value) and isinstance(value[0], dict) and "role" in value[0]
+        system = values.get("system")
+        messages = read_messages(value, shape.text) if openai else read_sharegpt(value, shape.text, system)
+        return _without_answer(messages)
+    if shape.name == "messages":
+        return _without_answer(read_messages(values[shape.text], shape.text))
+    return take_apart(values, shape, kind).messages
+
+
+def _without_answer(messages: tuple[Message, ...]) -> tuple[Message, ...]:
+    return messages[:-1] if len(messages) > 1 and messages[-1].role == "assistant" else messages
+
+
+def input_shape(values: Mapping[str, Json], kind: Kind, format: Format, columns: Columns) -> Shape:
+    """The shape of a row that may have no answer. Raises BadFieldError when no input column is found.
+
+    The order is that of labelled rows, so that the same column is the input in both.
+    """
+    text = columns.text
+    if text is not None and text not in values:
+        what = f"there is no column {text!r}"
+        raise BadFieldError(text, what, list(values), f"Name the input's column so.{nearest(text, list(values))}")
+    if format == "messages" or (text is None and "messages" in values and format == "auto"):
+        return _at(values, "messages" if columns.target is None else "columns", text or "messages")
+    if format == "sharegpt" or (text is None and "conversations" in values and format == "auto"):
+        return _at(values, "sharegpt", text or "conversations")
+    if format == "alpaca" or (text is None and format == "auto" and _is_alpaca(values, kind)):
+        return _at(values, "alpaca", text or "instruction")
+    if text is not None:
+        return Shape("columns", text)
+    answered = "completion" in values or "response" in values
+    if "prompt" in values and (format == "prompt_completion" or answered):
+        return Shape("columns", "prompt")
+    for column in TEXT_COLUMNS:
+        if column in values and column != columns.target:
+            return Shape("columns", column)
+    fix = f"Name the input's column {' or '.join(TEXT_COLUMNS[:3])}, or write one input a line into a .txt file."
+    raise BadFieldError("", "no column with the input was found", list(values), fix)
+
+
+def _is_alpaca(values: Mapping[str, Json], kind: Kind) -> bool:
+    """`input` beside an instruction is its context, unless the answer stands in a column of another shape."""
+    if "instruction" not in values:
+        return False
+    return "output" in values or not any(column in values for column in TARGET_COLUMNS[kind])
+
+
+def _at(values: Mapping[str, Json], name: str, column: str) -> Shape:
+    if column not in values:
+        fix = f"Add the column to the row.{nearest(column, list(values))}"
+        raise BadFieldError(column, f"there is no column {column!r}", list(values), fix)
+    if name == "alpaca":
+        return Shape("alpaca", column, "output")
+    if name == "sharegpt":
+        return Shape("sharegpt", column)
+    return Shape("messages", column) if name == "messages" else Shape("columns", column)

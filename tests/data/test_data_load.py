@@ -1,0 +1,109 @@
+"""Reading files whole: the limit of bad rows, what is shown, what is detected."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from burnish.data.load import FileFormat, iter_examples, read_examples
+from burnish.data.targets import schema_check
+from burnish.errors import ConfigError, DataError, Problem
+from burnish.records import Example
+
+
+def write(path: Path, rows: list[Any]) -> Path:
+    path.write_text("".join((row if isinstance(row, str) else json.dumps(row)) + "\n" for row in rows))
+    return path
+
+
+def good(number: int) -> dict[str, str]:
+    return {"text": f"t{number}", "label": "a"}
+
+
+def test_files_of_several_shapes_are_read_in_order(tmp_path: Path) -> None:
+    one = write(tmp_path / "one.jsonl", [good(1), good(2)])
+    two = write(tmp_path / "two.csv", ["text,label", "t3,a"])
+    turns = [{"role": "user", "content": "t4"}, {"role": "assistant", "content": "a"}]
+    three = write(tmp_path / "three.json", [{"messages": turns}])
+    reading = read_examples([one, two, str(three)], kind="classification")
+    assert [example.messages[0].content for example in reading.examples] == ["t1", "t2", "t3", "t4"]
+    assert reading.format == "columns text → label; messages"
+    assert reading.files == (
+        FileFormat(str(one), "jsonl", "columns text → label"),
+        FileFormat(str(two), "csv", "columns text → label"),
+        FileFormat(str(three), "jsonl", "messages"),
+    )
+    assert (reading.rows, reading.bad, reading.problems) == (4, 0, ())
+
+
+def test_the_first_twenty_are_shown_and_all_are_counted(tmp_path: Path) -> None:
+    path = write(tmp_path / "rows.jsonl", [good(0)] + ["oops", good(1)] * 30)
+    with pytest.raises(DataError) as caught:
+        read_examples(path, kind="classification")
+    assert (len(caught.value.problems), caught.value.count) == (20, 30)
+    assert "30 bad rows of 61" in str(caught.value)
+    assert "and 10 more bad rows" in str(caught.value)
+    assert "--allow-bad-rows 30" in str(caught.value)
+    assert [problem.line for problem in caught.value.problems] == list(range(2, 42, 2))
+    with pytest.raises(DataError):
+        read_examples(path, kind="classification", allow_bad_rows=29)
+    reading = read_examples(path, kind="classification", allow_bad_rows=30, show=3)
+    assert (len(reading.examples), reading.bad, len(reading.problems), reading.rows) == (31, 30, 3, 61)
+
+
+def test_good_rows_behind_many_bad_ones_are_read(tmp_path: Path) -> None:
+    path = write(tmp_path / "rows.jsonl", ["oops"] * 3000 + [good(1)])
+    reading = read_examples(path, kind="classification", allow_bad_rows=3000)
+    assert (len(reading.examples), reading.bad) == (1, 3000)
+
+
+def test_nothing_but_bad_rows_is_an_error(tmp_path: Path) -> None:
+    path = write(tmp_path / "rows.jsonl", ["oops"] * 3)
+    with pytest.raises(DataError) as caught:
+        read_examples(path, kind="classification", allow_bad_rows=5)
+    assert len(caught.value.problems) == 3
+    with pytest.raises(DataError):
+        read_examples([], kind="classification")
+
+
+def test_a_lost_file_is_never_tolerated(tmp_path: Path) -> None:
+    path = write(tmp_path / "rows.jsonl", [good(1)])
+    with pytest.raises(DataError) as caught:
+        read_examples([path, tmp_path / "rosw.jsonl"], kind="classification", allow_bad_rows=100)
+    assert str(path) in caught.value.problems[0].fix
+
+
+def test_streaming_is_lazy(tmp_path: Path) -> None:
+    path = write(tmp_path / "rows.jsonl", [good(i) for i in range(500)])
+    items = iter_examples([path, tmp_path / "none.jsonl"], kind="classification")
+    assert isinstance(next(items), Example)
+    assert isinstance(list(items)[-1], Problem)
+
+
+def test_labels_and_schema(tmp_path: Path) -> None:
+    path = write(tmp_path / "rows.jsonl", [good(1)])
+    assert read_examples(path, kind="classification", labels=["a", "b"]).rows == 1
+    path = write(tmp_path / "targets.jsonl", [{"text": "t", "target": {"a": {"b": [1, "x"]}}}])
+    schema = {"properties": {"a": {"properties": {"b": {"items": {"type": "integer"}}}}}}
+    with pytest.raises(DataError) as caught:
+        read_examples(path, kind="extraction", schema=schema)
+    assert caught.value.problems[0].field == "target.a.b[1]"
+    with pytest.raises(ConfigError) as config:
+        read_examples(path, kind="extraction", schema={"properties": {"a": {"type": "text"}}})
+    assert config.value.where == "schema.properties.a.type"
+
+
+def test_references_are_not_fetched() -> None:
+    from burnish.data.turns import BadFieldError
+
+    inner = {"$defs": {"n": {"type": "integer"}}, "properties": {"a": {"$ref": "#/$defs/n"}}}
+    schema_check(inner)({"a": 1}, "target")
+    with pytest.raises(BadFieldError):
+        schema_check(inner)({"a": "1"}, "target")
+    with pytest.raises(BadFieldError, match="not in it"):
+        schema_check({"properties": {"a": {"$ref": "https://localhost:1/x.json"}}})({"a": 1}, "target")
+    with pytest.raises(BadFieldError, match="without end"):
+        schema_check({"$ref": "#"})({"a": 1}, "target")

@@ -1,0 +1,186 @@
+"""The generation engine against the plain way: one request at a time, the whole sequence read again for every token."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import math
+
+import jsonschema
+import pytest
+import torch
+from tiny import tiny_config, tiny_loaded
+from transformers import Qwen3Config
+
+from burnish.models.constrain import Constrainer, LabelMatcher, bits_to_bool
+from burnish.models.generate import Engine, Request, shared_length
+from burnish.records import JsonSchema, Labels, Message
+
+WORDS = ["the cat", "a dog ran to the mat", "sat", "system", "x" * 30]
+
+
+def requests(chat, system="the assistant sat on the mat", limit=12, constraint=None):
+    return [
+        Request(tuple(chat.prompt([Message("system", system), Message("user", word)])), limit, constraint)
+        for word in WORDS
+    ]
+
+
+def slow_greedy(loaded, chat, request):
+    tokens = list(request.tokens)
+    logprobs = []
+    while len(tokens) - len(request.tokens) < request.max_new_tokens:
+        with torch.no_grad():
+            scores = torch.log_softmax(loaded.model(torch.tensor([tokens])).logits[0, -1].float(), -1)
+        token = int(scores.argmax())
+        logprobs.append(float(scores[token]))
+        if token in chat.stop_ids:
+            break
+        tokens.append(token)
+    return tokens[len(request.tokens) :], logprobs
+
+
+@pytest.mark.parametrize("attention", ["burnish", "sdpa"])
+@pytest.mark.parametrize("seed", [0, 3, 5])
+def test_batched_with_shared_prefix_equals_one_by_one(attention, seed):
+    loaded, chat = tiny_loaded(attention=attention, seed=seed)
+    asked = requests(chat)
+    answers = Engine(loaded, chat).generate(asked)
+    for request, answer in zip(asked, answers, strict=True):
+        tokens, logprobs = slow_greedy(loaded, chat, request)
+        assert list(answer.tokens) == tokens
+        assert answer.logprobs == pytest.approx(logprobs, abs=1e-4)
+        assert answer.cached_tokens > 8
+        assert answer.prompt_tokens == len(request.tokens)
+
+
+def test_other_family_without_grouped_attention():
+    config = Qwen3Config(
+        vocab_size=304, hidden_size=32, intermediate_size=48, num_hidden_layers=2, num_attention_heads=4,
+        num_key_value_heads=2, head_dim=8, max_position_embeddings=256, use_sliding_window=False,
+    )  # fmt: skip
+    loaded, chat = tiny_loaded(config=config)
+    for request, answer in zip(asked := requests(chat), Engine(loaded, chat).generate(asked), strict=True):
+        assert list(answer.tokens) == slow_greedy(loaded, chat, request)[0]
+
+
+def test_answers_do_not_depend_on_the_batch():
+    loaded, chat = tiny_loaded()
+    asked = requests(chat)
+    small = Engine(loaded, chat, tokens_per_batch=64, max_rows=1).generate(asked)
+    large = Engine(loaded, chat).generate(asked)
+    assert [answer.tokens for answer in small] == [answer.tokens for answer in large]
+
+
+def test_sampling_is_seeded_per_request():
+    loaded, chat = tiny_loaded()
+    engine = Engine(loaded, chat)
+    first = engine.generate(requests(chat), temperature=1.0, seed=1)
+    assert [a.tokens for a in first] == [a.tokens for a in engine.generate(requests(chat), temperature=1.0, seed=1)]
+    assert [a.tokens for a in first] != [a.tokens for a in engine.generate(requests(chat), temperature=1.0, seed=2)]
+
+
+def label_probability(loaded, chat, request, labels, label):
+    """Probability of a label by walking the tree of all labels' tokens and renormalising at every branch."""
+    encoded = {name: [*chat.encode(name), chat.end_of_turn] for name in labels}
+    total = 0.0
+    for depth in range(len(encoded[label])):
+        prefix = encoded[label][:depth]
+        options = {path[depth] for path in encoded.values() if path[:depth] == prefix and len(path) > depth}
+        with torch.no_grad():
+            scores = loaded.model(torch.tensor([[*request.tokens, *prefix]])).logits[0, -1].float()
+        chosen = torch.log_softmax(scores[sorted(options)], -1)
+        total += float(chosen[sorted(options).index(encoded[label][depth])])
+    return math.exp(total)
+
+
+def test_label_confidence_is_normalised_over_the_labels():
+    loaded, chat = tiny_loaded(seed=2)
+    labels = ("cat", "cat sat", "dog", "mat on", "mat off")
+    for request, answer in zip(
+        asked := requests(chat, constraint=Labels(labels)), Engine(loaded, chat).generate(asked), strict=True
+    ):
+        assert answer.text in labels
+        chances = {label: label_probability(loaded, chat, request, labels, label) for label in labels}
+        assert sum(chances.values()) == pytest.approx(1.0, abs=1e-4)
+        assert answer.confidence == pytest.approx(chances[answer.text], abs=1e-4)
+        assert answer.finish == "stop"
+
+
+SCHEMA = {
+    "type": "object",
+    "properties": {"name": {"type": "string", "maxLength": 6}, "count": {"type": "integer", "maximum": 99}},
+    "required": ["name", "count"],
+    "additionalProperties": False,
+}
+
+
+def test_json_constraint_gives_compact_json_of_the_schema():
+    loaded, chat = tiny_loaded(seed=4)
+    answers = Engine(loaded, chat).generate(requests(chat, limit=80, constraint=JsonSchema(SCHEMA)), temperature=1.0)
+    for answer in answers:
+        assert answer.finish == "stop"
+        value = json.loads(answer.text)
+        jsonschema.validate(value, SCHEMA)
+        assert list(value) == ["name", "count"]
+        assert answer.text == json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+        assert 0 < answer.confidence <= 1
+
+
+def test_cut_answers_say_so():
+    loaded, chat = tiny_loaded()
+    answers = Engine(loaded, chat).generate(requests(chat, limit=2, constraint=JsonSchema(SCHEMA)))
+    assert {answer.finish for answer in answers} == {"length"}
+    assert all(len(answer.tokens) == 2 for answer in answers)
+
+
+def test_prompt_that_fills_the_context_gives_nothing():
+    loaded, chat = tiny_loaded(config=tiny_config(max_position_embeddings=64))
+    long = Request(tuple(itertools.islice(itertools.cycle(range(3, 99)), 70)), 5)
+    short = Request((5, 6, 7), 5)
+    first, second = Engine(loaded, chat).generate([long, short])
+    assert (first.text, first.finish, first.confidence) == ("", "length", None)
+    assert second.tokens
+
+
+def test_context_is_never_overrun():
+    loaded, chat = tiny_loaded(config=tiny_config(max_position_embeddings=40))
+    answer = Engine(loaded, chat).generate([Request(tuple(range(3, 38)), 50)])[0]
+    assert len(answer.tokens) <= 5
+
+
+def test_model_is_left_in_its_mode():
+    loaded, chat = tiny_loaded()
+    loaded.model.train()
+    Engine(loaded, chat).generate(requests(chat)[:1])
+    assert loaded.model.training
+
+
+def test_shared_length():
+    assert shared_length([tuple(range(20)), (*range(15), 99)]) == 15
+    assert shared_length([tuple(range(20)), tuple(range(20))]) == 19  # one token stays for each
+    assert shared_length([(1, 2, 3), (1, 2, 4)]) == 0  # too few to pay
+    assert shared_length([tuple(range(20))]) == 0
+
+
+def test_label_that_starts_another_competes_with_the_end():
+    _, chat = tiny_loaded()
+    matcher = Constrainer(chat.tokenizer, chat.end_of_turn, 304).matcher(Labels(("cat", "catalogue")))
+    assert isinstance(matcher, LabelMatcher)
+    for token in chat.encode("cat"):
+        if chat.end_of_turn not in matcher.allowed():
+            matcher.accept(token)
+    assert chat.end_of_turn in matcher.allowed()
+    matcher.accept(chat.end_of_turn)
+    assert matcher.finished()
+
+
+def test_bits():
+    import numpy as np
+
+    assert bits_to_bool(np.array([0b101, 1], dtype=np.int32), 34).nonzero()[0].tolist() == [0, 2, 32]
+
+
+def test_no_requests():
+    loaded, chat = tiny_loaded()
+    assert Engine(loaded, chat).generate([]) == []

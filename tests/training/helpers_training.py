@@ -1,0 +1,69 @@
+"""Rows and settings for training tests on a tiny model."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tiny import tiny_loaded
+
+from burnish.config import TrainingConfig
+from burnish.models.adapters import attach_lora
+from burnish.progress import Silent
+from burnish.records import Message, Source
+from burnish.training.encode import Encoded
+from burnish.training.loop import train
+
+SYSTEM = "the assistant sat on the mat and ran to the user"
+
+
+def rows(chat: Any, count: int = 24, system: str = SYSTEM) -> list[Encoded]:
+    """Prompts of varied length that share their system turn."""
+    made = []
+    for i in range(count):
+        messages = [Message("system", system), Message("user", f"{i} " + "the cat ran " * (i % 4))]
+        rendered = chat.render(messages, Message("assistant", f"dog {i % 5}" + " sat" * (i % 3)))
+        made.append(Encoded(tuple(rendered.tokens), rendered.prompt_length, 1.0, Source("rows.jsonl", i + 1)))
+    return made
+
+
+def settings(**changes: Any) -> TrainingConfig:
+    values: dict[str, Any] = {
+        "learning_rate": 1e-2, "num_epochs": 2, "batch_size": 4, "checkpoint_steps": 3, "lora_r": 4,
+        "early_stopping_patience": None,
+    }  # fmt: skip
+    return TrainingConfig.model_validate(values | changes)
+
+
+def lora_model(config: TrainingConfig, **options: Any) -> tuple[Any, Any]:
+    """A tiny model with LoRA as the settings say, and its chat template."""
+    loaded, chat = tiny_loaded(**options)
+    model = attach_lora(
+        loaded.model,
+        r=config.lora_r,
+        alpha=config.lora_alpha,
+        dropout=config.lora_dropout,
+        target_modules=config.lora_target_modules,
+        seed=1,
+    )
+    return model, chat
+
+
+def run_training(
+    folder: Any, config: TrainingConfig, *, metric: Any = None, progress: Any = None, data: Any = None
+) -> Any:
+    """Train a fresh tiny model in `folder`; the model and the result."""
+    model, chat = lora_model(config)
+    made = data or rows(chat)
+    result = train(
+        model,
+        made[:20],
+        made[20:],
+        settings=config,
+        seed=3,
+        device="cpu",
+        folder=folder,
+        metric=metric,
+        metric_name="accuracy",
+        progress=progress or Silent(),
+    )
+    return model, result
