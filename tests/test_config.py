@@ -188,7 +188,7 @@ ALIAS_VALUES: dict[str, tuple[Any, Any]] = {
     "regex": ("a+", "a+"), "task_type": ("generation", "generation"),
     "random_state": (3, 3), "random_seed": (3, 3),
     "max_new_tokens": (9, 9), "max_tokens": (9, 9), "temperature": (0.5, 0.5),
-    "adapter": ("lora", "lora"), "finetuning_type": ("full", "full"), "use_peft": (False, "full"),
+    "adapter": ("lora", "lora"), "finetuning_type": ("lora", "lora"), "use_peft": (True, "lora"),
     "sequence_len": (99, 99), "cutoff_len": (99, 99), "max_seq_length": (99, 99), "max_seq_len": (99, 99),
     "model_max_length": (99, 99), "num_train_epochs": (4, 4), "n_epochs": (4, 4), "epochs": (4, 4),
     "lr": ("1e-4", 1e-4),
@@ -281,15 +281,10 @@ def test_names_that_say_what_happens_anyway(folder: Path) -> None:
 
 def test_settings_that_have_no_effect_are_told(folder: Path) -> None:
     loaded = task_from(
-        BASE
-        | {"data": {"train": "rows.jsonl", "test": "test.csv"}, "split": {"test": 0.2}}
-        | {"training": {"method": "full", "lora_r": 4}},
+        BASE | {"data": {"train": "rows.jsonl", "test": "test.csv"}, "split": {"test": 0.2}},
         folder,
     )
-    assert loaded.notices == [
-        "split.test is not used: data.test names files",
-        "training.lora_r is not used: training.method is full",
-    ]
+    assert loaded.notices == ["split.test is not used: data.test names files"]
 
 
 # --- overrides -------------------------------------------------------------------------------------------------

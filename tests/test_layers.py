@@ -16,6 +16,7 @@ ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "src" / "burnish"
 ARCHITECTURE = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
 
+SOURCE_SUFFIXES = {".py", ".md", ".css", ".j2", ".png", ".typed"}
 LONGEST_FILE = 450
 LONGEST_FUNCTION = 80
 HEAVY = {
@@ -306,7 +307,23 @@ def test_imports_that_are_allowed_pass(sources: dict[str, str], rules: Rules) ->
 
 
 def test_a_planted_unit_is_found(sources: dict[str, str], rules: Rules) -> None:
-    assert unknown_units({**sources, "helpers.py": ""}, rules) == ["docs/architecture.md gives helpers no layer"]
+    assert "docs/architecture.md gives helpers no layer" in unknown_units({**sources, "helpers.py": ""}, rules)
+
+
+def test_git_ignores_no_source() -> None:
+    """A pattern such as runs/ would leave a whole package out of the repository, and out of what ruff looks at."""
+    files = [path for folder in ("src", "tests", "docs") for path in (ROOT / folder).rglob("*") if path.is_file()]
+    files = [path for path in files if "__pycache__" not in path.parts and path.suffix in SOURCE_SUFFIXES]
+    names = "\n".join(path.relative_to(ROOT).as_posix() for path in files)
+    try:
+        done = subprocess.run(
+            ["git", "check-ignore", "--no-index", "--stdin"], input=names, capture_output=True, text=True, cwd=ROOT
+        )
+    except FileNotFoundError:
+        pytest.skip("git is not installed")
+    if done.returncode == 128:
+        pytest.skip("not in a git repository")
+    assert done.stdout.split() == []
 
 
 def test_a_planted_circle_is_found() -> None:

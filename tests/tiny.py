@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +56,7 @@ def tiny_config(**changes: Any) -> LlamaConfig:
 
 def tiny_model(config: Any = None, attention: str = "burnish", seed: int = 0) -> Any:
     torch.manual_seed(seed)
-    model = AutoModelForCausalLM.from_config(config or tiny_config(), dtype=torch.float32)
+    model = AutoModelForCausalLM.from_config(copy.deepcopy(config or tiny_config()), dtype=torch.float32)
     if attention == "burnish":
         choose_attention(model, "cpu")
     else:

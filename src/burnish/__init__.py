@@ -45,7 +45,6 @@ if TYPE_CHECKING:
     from burnish.models.chat import Chat
     from burnish.models.generate import Engine, Request
     from burnish.models.load import Loaded, load_model, load_tokenizer
-    from burnish.prepare import Prepared, prepare
     from burnish.progress import Progress, Silent
     from burnish.records import (
         Completion,
@@ -82,16 +81,12 @@ __version__ = "0.1.0"
 
 # Where each public name lives; the same as the imports above, which are what type checkers and editors read.
 _HOMES = {
-    "burnish.config": (
-        "LoadedTask TaskConfig TrainingConfig init_task json_schema_of_task_file load_task task_from"
-    ),
+    "burnish.config": ("LoadedTask TaskConfig TrainingConfig init_task json_schema_of_task_file load_task task_from"),
     "burnish.data.check": "check_examples check_files",
     "burnish.data.inputs": "read_inputs",
     "burnish.data.load": "iter_examples read_examples",
     "burnish.data.split": "split_examples",
-    "burnish.errors": (
-        "BurnishError ConfigError DataError Interrupted ModelError Problem RunError TrainingError"
-    ),
+    "burnish.errors": ("BurnishError ConfigError DataError Interrupted ModelError Problem RunError TrainingError"),
     "burnish.evaluation.evaluate": "comparisons evaluate",
     "burnish.evaluation.gate": "decide",
     "burnish.lifecycle": "Run run",
@@ -99,7 +94,6 @@ _HOMES = {
     "burnish.models.chat": "Chat",
     "burnish.models.generate": "Engine Request",
     "burnish.models.load": "Loaded load_model load_tokenizer",
-    "burnish.prepare": "Prepared prepare",
     "burnish.progress": "Progress Silent",
     "burnish.records": (
         "Completion DataReport Evaluation Example Finding Interval JsonSchema Labels Message Paired Parsed "
@@ -142,7 +136,6 @@ __all__ = [
     "Paired",
     "Parsed",
     "Prediction",
-    "Prepared",
     "Problem",
     "Progress",
     "Request",
@@ -178,7 +171,6 @@ __all__ = [
     "load_task",
     "load_tokenizer",
     "make_task",
-    "prepare",
     "read_examples",
     "read_inputs",
     "run",

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from burnish.config import LoadedTask, TaskConfig
+from burnish.errors import DataError
 from burnish.prepare import Prepared
 from burnish.progress import Progress, Silent
 from burnish.records import Example, Message, Prediction, Source
@@ -190,6 +192,7 @@ class Bench:
             task=self._config.model_dump(mode="json", by_alias=True),
             labels=self._prepared.labels,
             chat_template=chat.template,
+            tools=split.train[0].tools if getattr(task, "shared_tools", False) else (),
         )
 
 
@@ -230,7 +233,8 @@ def predictor(
 ) -> Callable[[Sequence[str | Example]], list[Prediction]]:
     """The tuned model of a run, loaded once, as a function from inputs to predictions.
 
-    Template, prompt and constraint are those stored with the adapter. Raises ModelError or RunError.
+    Template, prompt, tools and constraint are those stored with the adapter. Raises ModelError or RunError; the
+    function raises DataError for inputs without tools where every training example had its own.
     """
     from burnish.models.adapters import load_adapter, read_info
     from burnish.models.generate import Engine
@@ -239,7 +243,9 @@ def predictor(
     progress = progress or Silent()
     info = read_info(run_dir / "adapter")
     config = TaskConfig.model_validate(info.task)
-    task = make_task(config, info.labels, shared_tools=True)
+    # Answering needs no metric, and the user's own may be out of reach here.
+    unmeasured = config.model_copy(update={"goal": config.goal.model_copy(update={"metric": None})})
+    task = make_task(unmeasured, info.labels, shared_tools=bool(info.tools))
     base = load_model(info.base_model, dtype=info.dtype, progress=progress)  # type: ignore[arg-type]
     tuned = load_adapter(base, run_dir / "adapter")
     engine = Engine(tuned, chat_of(tuned, info.chat_template), tokens_per_batch=config.generation.tokens_per_batch)
@@ -249,6 +255,8 @@ def predictor(
         examples = [
             item if isinstance(item, Example) else _unlabelled(item, number) for number, item in enumerate(inputs, 1)
         ]
+        if config.kind == "tool_calling":
+            examples = [_with_tools(example, info.tools) for example in examples]
         return system.predict(examples, progress)
 
     return predict
@@ -256,3 +264,16 @@ def predictor(
 
 def _unlabelled(text: str, number: int) -> Example:
     return Example(str(number), (Message("user", text),), None, Source("input", number))
+
+
+def _with_tools(example: Example, shared: tuple[Mapping[str, Any], ...]) -> Example:
+    """The example with the tools of training, unless it brings its own."""
+    if example.tools:
+        return example
+    if not shared:
+        raise DataError(
+            "the input brings no tools, and this model was trained on rows with tools of their own",
+            where=f"{example.source.file}:{example.source.line}",
+            fix="give a file whose rows have a column 'tools'",
+        )
+    return replace(example, tools=shared)

@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tiny import tiny_tokenizer
 
 from burnish.errors import ModelError, TrainingError
 from burnish.models.chat import Chat
 from burnish.records import Message, ToolCall
+from tiny import tiny_tokenizer
 
 TOKENIZER = tiny_tokenizer()
 text = st.text(st.characters(codec="utf-8", exclude_categories=["Cs"]), max_size=40)
@@ -91,7 +91,8 @@ def test_template_that_rewrites_the_prompt_is_refused() -> None:
 
 
 def test_hidden_system_prompt_is_found() -> None:
-    hidden = "{% if messages[0]['role'] != 'system' %}{{ '<s>system\nYou are a friendly helper made by us</s>\n' }}{% endif %}"
+    hidden = "{% if messages[0]['role'] != 'system' %}"
+    hidden += "{{ '<s>system\\nYou are a friendly helper made by us</s>\\n' }}{% endif %}"
     chat = Chat(TOKENIZER, template=hidden + TOKENIZER.chat_template)
     found = chat.hidden_system_prompt([Message("user", "hello")])
     assert found is not None

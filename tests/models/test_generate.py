@@ -1,4 +1,4 @@
-"""The generation engine against the plain way: one request at a time, the whole sequence read again for every token."""
+"""The generation engine against the plain way: one request at a time, everything read again for every token."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ import math
 import jsonschema
 import pytest
 import torch
-from tiny import tiny_config, tiny_loaded
 from transformers import Qwen3Config
 
 from burnish.models.constrain import Constrainer, LabelMatcher, bits_to_bool
 from burnish.models.generate import Engine, Request, shared_length
 from burnish.records import JsonSchema, Labels, Message
+from tiny import tiny_config, tiny_loaded
 
 WORDS = ["the cat", "a dog ran to the mat", "sat", "system", "x" * 30]
 

@@ -93,7 +93,7 @@ def test_hold_warns(tmp_path: Path) -> None:
 
 def test_other_models_are_loaded_by_transformers(tmp_path: Path) -> None:
     data = read_run(fake_runs.build(tmp_path / "run", count=20))
-    data.config["model"] = "owner/model"
+    data.run["config"]["model"] = "owner/model"
     text = render_model_card(data)
     assert "AutoModelForCausalLM.from_pretrained('owner/model')" in text
     assert "base_model: owner/model" in text

@@ -133,7 +133,7 @@ def test_any_text_leaves_the_structure_alone(text: str, tmp_path_factory: pytest
         fake_runs.build(run_dir, "classification", count=30)
     data = read_run(run_dir)
     tags = _tags(run_dir)
-    data.config["name"] = data.config["instruction"] = text
+    data.run["config"]["name"] = data.run["config"]["instruction"] = text
     for example in data.examples.values():
         example["input"] = text
     page = render_report(data)
@@ -256,5 +256,5 @@ def test_no_run_is_an_error(tmp_path: Path) -> None:
 def test_what_decides_when_nothing_is_said(finished_run: Path) -> None:
     data: RunData = read_run(finished_run)
     data.verdict.clear()
-    data.config.clear()
+    data.run.clear()
     assert (data.metric, data.candidate, data.baseline, data.decision) == ("exact_match", "tuned", "few_shot", "")

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from tiny import tiny_loaded
-
 from burnish.config import TrainingConfig
 from burnish.models.adapters import attach_lora
 from burnish.progress import Silent
 from burnish.records import Message, Source
 from burnish.training.encode import Encoded
 from burnish.training.loop import train
+from tiny import tiny_loaded
 
 SYSTEM = "the assistant sat on the mat and ran to the user"
 

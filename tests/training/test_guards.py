@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 import torch
 from helpers_training import lora_model, rows, settings
-from tiny import tiny_tokenizer
 
 from burnish.errors import TrainingError
 from burnish.models.chat import Chat
@@ -13,6 +14,7 @@ from burnish.records import Source
 from burnish.training.encode import Encoded, Encoding, refuse_too_long
 from burnish.training.guards import MovedGuard, check_labels
 from burnish.training.schedule import learning_rate
+from tiny import tiny_tokenizer
 
 
 def test_good_rows_pass():
@@ -91,6 +93,6 @@ def test_learning_rate(kind):
     rates = [learning_rate(step, 100, peak=1e-3, warmup_ratio=0.1, kind=kind) for step in range(100)]
     assert rates[:10] == pytest.approx([1e-4 * (i + 1) for i in range(10)])
     assert max(rates) == pytest.approx(1e-3)
-    assert all(a >= b for a, b in zip(rates[9:], rates[10:], strict=False))
+    assert all(a >= b for a, b in itertools.pairwise(rates))
     assert rates[-1] == (1e-3 if kind == "constant" else pytest.approx(0, abs=3e-5))
     assert learning_rate(0, 1, peak=1.0, warmup_ratio=0.0, kind=kind) == 1.0

@@ -110,7 +110,7 @@ def test_stop_signal_saves_a_checkpoint(tmp_path, monkeypatch):
         return real(self, step, batch)
 
     monkeypatch.setattr(loop._Trainer, "_try_step", stopping)
-    with pytest.raises(Interrupted, match="after step 5 of 10.*saved") as caught:
+    with pytest.raises(Interrupted, match=r"after step 5 of 10.*saved") as caught:
         run_training(tmp_path, settings())
     assert "--resume" in str(caught.value)
     assert (tmp_path / "checkpoints" / "step-000005").is_dir()

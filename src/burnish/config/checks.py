@@ -26,7 +26,7 @@ def check_settings(config: TaskConfig, report: Report, notices: list[str], *, ki
     _check_labels(config, report)
     _check_pattern(config, report)
     _check_split(config, report, notices)
-    _check_rest(config, report, notices)
+    _check_rest(config, report)
 
 
 def _check_kind_keys(config: TaskConfig, report: Report) -> None:
@@ -161,13 +161,10 @@ def _check_split(config: TaskConfig, report: Report, notices: list[str]) -> None
             used[file] = part
 
 
-def _check_rest(config: TaskConfig, report: Report, notices: list[str]) -> None:
+def _check_rest(config: TaskConfig, report: Report) -> None:
     for baseline, count in Counter(config.baselines).items():
         if count > 1:
             last = len(config.baselines) - 1 - config.baselines[::-1].index(baseline)
             report(("baselines", last), "the baseline appears twice", baseline, "keep one")
     if not config.instruction.strip():
         report(("instruction",), "must not be empty", config.instruction, "say in a sentence what the model is to do")
-    if config.training.method == "full":
-        unused = [name for name in sorted(config.training.model_fields_set) if name.startswith("lora_")]
-        notices.extend(f"training.{name} is not used: training.method is full" for name in unused)

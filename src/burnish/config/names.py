@@ -128,7 +128,7 @@ REFUSED: dict[str, str] = {
     "datasets": "list the files under data: [a.jsonl, b.jsonl]",
     "chat_template": "delete it: the model's own chat template is used",
     "template": "delete it: the model's own chat template is used",
-    "output_dir": "delete it: runs go to the runs folder (`burnish run --runs DIR`)",
+    "output_dir": "delete it: runs go to the runs folder (`burnish run --runs-dir DIR`)",
     "gradient_checkpointing": "delete it: lower training.tokens_per_batch when memory is short",
     "suffix": "use name: it names the run folders",
 }

@@ -99,7 +99,7 @@ class SplitConfig(Settings):
 class TrainingConfig(Settings):
     """LoRA supervised fine-tuning."""
 
-    method: Literal["lora", "full"] = Field(default="lora", description="What is trained.")
+    method: Literal["lora"] = Field(default="lora", description="What is trained.")
     prompt: Literal["short", "full"] = Field(
         default="short", description="short: instruction only; full: with the labels or the schema."
     )

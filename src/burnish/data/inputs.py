@@ -12,7 +12,7 @@ from pathlib import Path
 from burnish.data.fingerprint import example_id
 from burnish.data.formats import TARGET_COLUMNS, TEXT_COLUMNS, Columns, Draft, Format, Shape, check_input, take_apart
 from burnish.data.read import read_rows
-from burnish.data.streams import Line, Row, encoding_problem, read_lines
+from burnish.data.streams import Line, Row, Unreadable, encoding_problem, read_lines
 from burnish.data.turns import BadFieldError, nearest, read_messages, read_sharegpt, read_tools
 from burnish.errors import DataError, Problem
 from burnish.records import Example, Json, Kind, Message, Source
@@ -57,8 +57,9 @@ def read_inputs(
         if len(problems) < show:
             problems.append(item)
     if bad:
-        rows = f"{bad:,} of {bad + len(found):,} inputs cannot be read"
-        raise DataError(rows, problems=problems, count=bad, fix="correct or remove these rows")
+        lost = isinstance(problems[-1], Unreadable)
+        what = "the file cannot be used" if lost else f"{bad:,} of {bad + len(found):,} inputs cannot be read"
+        raise DataError(what, problems=problems, count=bad, fix=None if lost else "correct or remove these rows")
     if not found:
         raise DataError("there are no inputs", where=str(path), fix="write one input a line")
     return found

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -19,7 +19,8 @@ class AdapterInfo(NamedTuple):
     """What travels with an adapter, so that it is never served otherwise than it was trained.
 
     base_hash: of the weights it was trained on; system_prompt: the system turn of training ("" when it varies);
-    prompt: "short" or "full"; task: the resolved task file; chat_template: the template of training.
+    prompt: "short" or "full"; task: the resolved task file; chat_template: the template of training;
+    tools: those that all its examples shared (then a short prompt does not name them), empty where rows differ.
     """
 
     base_model: str
@@ -30,6 +31,7 @@ class AdapterInfo(NamedTuple):
     task: dict[str, Any]
     labels: tuple[str, ...]
     chat_template: str
+    tools: tuple[Mapping[str, Any], ...] = ()
 
 
 def attach_lora(
@@ -75,7 +77,8 @@ def adapter_state(model: Any) -> dict[str, torch.Tensor]:
     """The adapter's tensors by name, in a fixed order."""
     from peft import get_peft_model_state_dict
 
-    state = get_peft_model_state_dict(model)
+    # "auto" would ask the model hub whether the base has other embeddings.
+    state = get_peft_model_state_dict(model, save_embedding_layers=False)
     return {name: state[name].detach().cpu().contiguous() for name in sorted(state)}
 
 
@@ -111,7 +114,7 @@ def read_info(folder: Path) -> AdapterInfo:
     if not path.exists():
         raise ModelError("no adapter of Burnish is here", where=str(folder), fix="give the adapter folder of a run")
     values = json.loads(path.read_text(encoding="utf-8"))
-    return AdapterInfo(**values | {"labels": tuple(values["labels"])})
+    return AdapterInfo(**values | {"labels": tuple(values["labels"]), "tools": tuple(values.get("tools", ()))})
 
 
 def load_adapter(loaded: Loaded, folder: Path) -> Loaded:

@@ -34,3 +34,25 @@ def choose_dtype(wanted: Literal["auto", "float32", "bfloat16"], device: Device)
     if wanted == "auto":
         return torch.bfloat16 if device.native_bf16 else torch.float32
     return torch.bfloat16 if wanted == "bfloat16" else torch.float32
+
+
+class Hardware(NamedTuple):
+    """What PyTorch finds here. dtype: what `dtype: auto` means; gpu: its name; gpu_memory_gb: in all."""
+
+    device: str
+    native_bf16: bool
+    dtype: str
+    threads: int
+    gpu: str | None
+    gpu_memory_gb: float | None
+
+
+def hardware() -> Hardware:
+    """Facts for `burnish doctor`."""
+    device = detect()
+    name = memory = None
+    if device.device == "cuda":
+        properties = torch.cuda.get_device_properties(0)
+        name, memory = properties.name, round(properties.total_memory / 2**30, 1)
+    dtype = str(choose_dtype("auto", device)).removeprefix("torch.")
+    return Hardware(device.device, device.native_bf16, dtype, torch.get_num_threads(), name, memory)

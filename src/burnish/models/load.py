@@ -175,9 +175,11 @@ def _weights_hash(folder: Path) -> str:
 @contextmanager
 def _reading(name: str) -> Iterator[None]:
     """Turn a loader's failure into an error that names the model."""
+    from safetensors import SafetensorError
+
     try:
         yield
-    except (OSError, ValueError, KeyError, RuntimeError, ImportError) as error:
+    except (OSError, ValueError, KeyError, RuntimeError, ImportError, SafetensorError) as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise ModelError(
             f"the model cannot be read: {reason}",

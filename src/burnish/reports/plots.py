@@ -78,8 +78,10 @@ def _figure(draw: Callable[[int], tuple[list[str], float]], label: str) -> Marku
 
 def ticks(low: float, high: float, about: int = 5) -> list[float]:
     """Round numbers that cover [low, high]: steps of 1, 2 or 5 times a power of ten."""
-    if not (math.isfinite(low) and math.isfinite(high)) or high <= low:
-        return [low, low + 1.0]
+    if not (math.isfinite(low) and math.isfinite(high)):
+        return [0.0, 1.0]
+    if high - low <= 1e-9 * max(1.0, abs(low), abs(high)):  # one value: any axis will do
+        return [low, low + max(1.0, 1e-6 * abs(low))]
     rough = (high - low) / max(1, about)
     power = 10.0 ** math.floor(math.log10(rough))
     step = next(power * factor for factor in (1, 2, 5, 10) if power * factor >= rough * 0.999)

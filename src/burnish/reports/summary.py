@@ -204,7 +204,9 @@ class Field(NamedTuple):
 
 def fields(target: Json, candidate: Json, rival: Json) -> list[Field]:
     """The answers to one example, field by field, in the target's order; fields nobody should give come last."""
-    sides = [flatten(side) if isinstance(side, Mapping | list) else {} for side in (target, candidate, rival)]
+    sides = [
+        flatten(side) if side and isinstance(side, Mapping | list) else {} for side in (target, candidate, rival)
+    ]
     paths = list(dict.fromkeys(path for side in sides for path in side))
     return [Field(path, *(side.get(path, MISSING) for side in sides)) for path in paths]
 

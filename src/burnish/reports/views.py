@@ -10,13 +10,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from rich.box import ROUNDED, SIMPLE_HEAD
-from rich.console import Group, RenderableType
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
+from rich.measure import Measurement
 from rich.padding import Padding
 from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from burnish.errors import MISSING, BurnishError, DataError, Problem, shorten
+from burnish.errors import MISSING, BurnishError, ConfigError, DataError, Problem, shorten
 from burnish.records import DataReport, Evaluation, Finding, Paired, Verdict
 from burnish.reports.summary import class_counts, pick_paired, token_facts, token_histogram
 from burnish.reports.text import (
@@ -26,7 +27,6 @@ from burnish.reports.text import (
     count,
     cut_noted,
     metric_name,
-    moment,
     one_line,
     p_value,
     percent,
@@ -45,11 +45,35 @@ def _say(value: object, style: str = "", limit: int = 300) -> Text:
     return Text(as_text(value, limit), style=style)
 
 
-def _table(*headings: str, right: Sequence[str] = (), **options: Any) -> Table:
-    table = Table(box=SIMPLE_HEAD, header_style="bold", pad_edge=False, **options)
+def _table(*headings: str, right: Sequence[str] = ()) -> Table:
+    table = Table(box=SIMPLE_HEAD, header_style="bold", pad_edge=False, padding=(0, 1, 0, 0))
     for heading in headings:
-        table.add_column(heading, justify="right" if heading in right else "left", no_wrap=heading in right)
+        table.add_column(heading, justify="right" if heading in right else "left", overflow="fold")
     return table
+
+
+class _Listing:
+    """Rows of text: a table where it fits, else a block for each row. Nothing is cut: names are there to be typed."""
+
+    def __init__(self, headings: Sequence[str], right: Sequence[str] = ()) -> None:
+        self.headings = headings
+        self.right = right
+        self.rows: list[tuple[Sequence[str | Text], str]] = []
+
+    def add(self, *cells: str | Text, style: str = "") -> None:
+        self.rows.append((cells, style))
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        table = _table(*self.headings, right=self.right)
+        for cells, style in self.rows:
+            table.add_row(*cells, style=style)
+        if Measurement.get(console, options.update(width=10_000), table).maximum <= options.max_width:
+            yield table
+            return
+        for cells, style in self.rows:
+            yield Text(str(cells[0]), style=style or "bold", overflow="fold")
+            facts = [f"{' '.join(h.split())}: {cell}" for h, cell in zip(self.headings[1:], cells[1:], strict=True)]
+            yield Padding(Text("; ".join(facts), overflow="fold"), (0, 0, 0, 2))
 
 
 def _bar(part: float, whole: float) -> str:
@@ -59,8 +83,10 @@ def _bar(part: float, whole: float) -> str:
     return "█" * (eighths // 8) + EIGHTHS[eighths % 8].strip()
 
 
-def _interval(interval: Record) -> str:
-    return f"{percent(interval['value'])}  ({percent(interval['low'])} to {percent(interval['high'])})"
+def _interval(interval: Record | None) -> str:
+    if not interval:
+        return "–"
+    return f"{percent(interval['value'])} [{100 * interval['low']:.1f}, {100 * interval['high']:.1f}]"
 
 
 def data_report_view(report: DataReport | Record) -> RenderableType:
@@ -128,26 +154,39 @@ def systems_view(
     records = {name: as_dict(system) for name, system in systems.items()}
     names = list(dict.fromkeys(name for record in records.values() for name in record.get("metrics", {})))
     primary = metric if metric and metric in names else (names[0] if names else "")
-    others = [name for name in names if name != primary]
     pairs = [as_dict(pair) for pair in paired]
-    headings = ["System", f"{metric_name(primary)} (95% interval)", f"{candidate} minus this, points", "p"]
-    numbers = [metric_name(name) for name in others] + ["s/example", "prompt tokens"]
-    table = _table(*headings, *numbers, right=[*headings[1:], *numbers])
+    headings = [
+        f"{metric_name(primary)}\n95% interval",
+        f"{one_line(candidate, 20)} minus\nthis, points",
+        "p",
+        "Time an\nexample",
+        "Prompt\ntokens",
+    ]
+    listing = _Listing(["System", *headings], right=headings)
     for name, record in records.items():
-        metrics = record.get("metrics", {})
         pair = pick_paired(pairs, candidate, name, primary)
-        gap = f"{points(pair['difference'])}  ({points(pair['low'])} to {points(pair['high'])})" if pair else "–"
-        table.add_row(
-            _say(name),
-            _interval(metrics[primary]) if primary in metrics else "–",
+        gap = f"{points(pair['difference'])} [{points(pair['low'])}, {points(pair['high'])}]" if pair else "–"
+        listing.add(
+            one_line(name, 24),
+            _interval(record.get("metrics", {}).get(primary)),
             gap,
             p_value(pair["p_value"]) if pair else "–",
-            *(percent(metrics[other]["value"]) if other in metrics else "–" for other in others),
             seconds(record.get("seconds_per_example")),
             count(record.get("prompt_tokens")),
             style="bold green" if name == candidate else "",
         )
-    return table
+    others = [name for name in names if name != primary]
+    return Group(listing, _other_metrics(records, others, candidate)) if others else Group(listing)
+
+
+def _other_metrics(records: Mapping[str, Record], names: Sequence[str], candidate: str) -> RenderableType:
+    headings = [metric_name(name) for name in names]
+    listing = _Listing(["Other metrics", *headings], right=headings)
+    for system, record in records.items():
+        metrics = record.get("metrics", {})
+        cells = [percent(metrics[name]["value"]) if name in metrics else "–" for name in names]
+        listing.add(one_line(system, 24), *cells, style="bold green" if system == candidate else "")
+    return listing
 
 
 def verdict_view(verdict: Verdict | Record) -> RenderableType:
@@ -169,22 +208,24 @@ def verdict_view(verdict: Verdict | Record) -> RenderableType:
     return Panel(body, title=title, title_align="left", border_style=style, box=ROUNDED, padding=(1, 2), expand=False)
 
 
-def runs_view(runs: Iterable[Record]) -> RenderableType:
-    """All runs, in the order given: run_id, status, verdict, metric, value, seconds, created."""
-    table = _table("Run", "Status", "Verdict", "Result", "Took", "Started", right=("Took",))
-    for run in map(as_dict, runs):
-        verdict = str(run.get("verdict") or "–")
+def runs_view(runs: Iterable[object]) -> RenderableType:
+    """All runs, in the order given (`runs.RunSummary` or dicts with its fields). An id is never cut: it is typed."""
+    records = [as_dict(run) for run in runs]
+    if not records:
+        return Text("no runs here yet", style="dim")
+    listing = _Listing(["Run", "Status", "Verdict", "Result", "Took"], right=("Took",))
+    for run in records:
+        verdict = one_line(str(run.get("verdict") or "–"), 20)
         value = run.get("value")
         result = f"{metric_name(str(run.get('metric') or ''))} {percent(value)}".strip() if value is not None else "–"
-        table.add_row(
-            _say(run.get("run_id", "?")),
-            _say(run.get("status") or "?"),
+        listing.add(
+            one_line(str(run.get("run_id", "?")), 200),
+            one_line(str(run.get("status") or "?"), 20),
             Text(verdict, style={"ship": "green", "hold": "yellow"}.get(verdict, "dim")),
-            result,
+            one_line(result, 80),
             seconds(run.get("seconds")),
-            moment(run.get("created")) or "–",
         )
-    return table if table.row_count else Text("no runs here yet", style="dim")
+    return Group(listing)
 
 
 def diff_view(name_a: str, name_b: str, diff: object) -> RenderableType:
@@ -198,7 +239,8 @@ def diff_view(name_a: str, name_b: str, diff: object) -> RenderableType:
             continue
         metrics = section == "metrics"
         headings = [section.capitalize(), one_line(name_a, 60), one_line(name_b, 60)]
-        table = _table(*headings, *(["Points"] if metrics else []), right=("Points",))
+        more = ["Points"] if metrics else []
+        table = _table(*headings, *more, right=more)
         for key, (left, right) in differences.items():
             if metrics:
                 known = isinstance(left, int | float) and isinstance(right, int | float)
@@ -233,18 +275,17 @@ def tokens_view(pieces: Iterable[tuple[str, bool]], *, plain: bool = False) -> T
 
 def models_view(models: Iterable[object]) -> RenderableType:
     """The catalogue: name, parameters, context, licence, languages, about."""
-    table = _table("Model", "Parameters", "Context", "Licence", "Languages", "About", right=("Parameters", "Context"))
+    headings = ["Model", "Parameters", "Context", "Licence", "Languages", "About"]
+    listing = _Listing(headings, right=("Parameters", "Context"))
     for model in map(as_dict, models):
         size = model.get("parameters")
-        table.add_row(
-            _say(model["name"], "bold"),
+        listing.add(
+            one_line(str(model["name"]), 120),
             f"{size / 1e6:,.0f} M" if size else "–",
             count(model.get("context")),
-            _say(model.get("licence") or "–"),
-            _say(model.get("languages") or "–"),
-            _say(model.get("about") or ""),
+            *(one_line(str(model.get(key) or "–"), 200) for key in ("licence", "languages", "about")),
         )
-    return table
+    return Group(listing)
 
 
 def error_view(error: BurnishError) -> RenderableType:
@@ -260,9 +301,11 @@ def error_view(error: BurnishError) -> RenderableType:
     if error.fix:
         grid.add_row("  fix", Text(cut_noted(clean(error.fix), 2000), style="green"))
     parts: list[RenderableType] = [head, grid]
-    if isinstance(error, DataError) and error.problems:
+    if isinstance(error, ConfigError) and len(error.problems) == 1 and error.problems[0].got:
+        grid.add_row("  got", Text(one_line(error.problems[0].got, 200)))
+    if (isinstance(error, DataError) and error.problems) or (isinstance(error, ConfigError) and error.problems[1:]):
         parts += [Text(), *(_problem(problem) for problem in error.problems)]
-        if (hidden := error.count - len(error.problems)) > 0:
+        if (hidden := getattr(error, "count", 0) - len(error.problems)) > 0:
             parts.append(Text(f"  … and {plural(hidden, 'more bad row')}", style="dim"))
     return Group(*parts)
 

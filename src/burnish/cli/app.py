@@ -1,0 +1,116 @@
+"""All commands by name, in the order of the work."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from burnish.cli import data, machine, predict, run, runs
+from burnish.cli.options import examples
+from burnish.cli.shell import Shell
+
+app = typer.Typer(
+    cls=Shell,
+    rich_markup_mode=None,  # rich's help takes as long to import as everything else together
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+    epilog=examples(
+        "burnish init my-task --kind classification",
+        "burnish check my-task",
+        "burnish run my-task",
+        "burnish predict latest 'where is my parcel?'",
+    ),
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        machine.version()
+        raise typer.Exit
+
+
+@app.callback(invoke_without_command=True)
+def burnish(
+    context: typer.Context,
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", callback=_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Fine-tune language models with evidence: labelled examples in, a model proven better than the prompt out."""
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+
+
+app.command(
+    "init",
+    short_help="Write a task file that runs, with sample data.",
+    epilog=examples("burnish init my-task --kind extraction"),
+)(data.init)
+app.command(
+    "check",
+    short_help="Look for what is wrong with labelled data.",
+    epilog=examples(
+        "burnish check my-task",
+        "burnish check rows.csv --kind classification",
+        "burnish check my-task --json | jq '.findings[] | select(.severity == \"error\")'",
+    ),
+)(data.check)
+app.command(
+    "tokens",
+    short_help="Show training examples as the model sees them.",
+    epilog=examples("burnish tokens my-task", "burnish tokens my-task -n 1 --full --plain"),
+)(data.tokens)
+app.command(
+    "run",
+    short_help="From labelled examples to a verdict: ship or hold.",
+    epilog=examples(
+        "burnish run my-task",
+        "burnish run my-task --set training.num_epochs=1 --set training.lora_r=32",
+        "burnish run my-task --resume",
+        "burnish run my-task --json --quiet | jq .verdict",
+    ),
+)(run.run)
+app.command(
+    "runs",
+    short_help="List the runs, the newest first.",
+    epilog=examples("burnish runs", "burnish runs --json | jq '.[0].run_id'"),
+)(runs.runs)
+app.command(
+    "show",
+    short_help="Show a run: systems, verdict, reasons.",
+    epilog=examples("burnish show", "burnish show my-task-2026 --json"),
+)(runs.show_run)
+app.command(
+    "diff", short_help="Compare two runs.", epilog=examples("burnish diff my-task-20261122-101500-d2bb20 latest")
+)(runs.diff)
+app.command(
+    "predict",
+    short_help="Answer inputs with a tuned model.",
+    epilog=examples(
+        "burnish predict latest 'where is my parcel?'",
+        "burnish predict latest --file inputs.csv --output answers.jsonl",
+        "cat inputs.txt | burnish predict latest > answers.txt",
+    ),
+)(predict.predict)
+app.command(
+    "report",
+    short_help="Write a run's report and model card again.",
+    epilog=examples("burnish report", "burnish report latest"),
+)(runs.report)
+app.command(
+    "models",
+    short_help="List the models that Burnish fetches by itself.",
+    epilog=examples("burnish models", "burnish models --json"),
+)(machine.models)
+app.command(
+    "schema",
+    short_help="Print the JSON Schema of the task file.",
+    epilog=examples("burnish schema > burnish.schema.json"),
+)(data.schema)
+app.command(
+    "doctor",
+    short_help="Look at this machine and say what is amiss.",
+    epilog=examples("burnish doctor", "burnish doctor --json"),
+)(machine.doctor)
+app.command("version", short_help="Print the version.", epilog=examples("burnish version"))(machine.version)

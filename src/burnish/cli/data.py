@@ -1,0 +1,274 @@
+"""Before a run: `burnish init`, `schema`, `check`, `tokens`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+
+import typer
+
+from burnish.cli.options import AllowBadRows, AsJson, Overrides, TaskFile
+from burnish.cli.shell import print_json, show
+from burnish.errors import ConfigError
+from burnish.records import Kind
+
+if TYPE_CHECKING:
+    from burnish.config import LoadedTask
+    from burnish.data.check import Checked
+    from burnish.data.lengths import CountTokens
+    from burnish.models.chat import Chat, Rendered
+    from burnish.progress import Progress
+
+FINDINGS_STATUS = 1
+TASK_SUFFIXES = (".yaml", ".yml", "")
+
+
+def init(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder to write into.", show_default=False)],
+    kind: Annotated[Kind, typer.Option("--kind", help="What the answers are.")] = "classification",
+) -> None:
+    """Write a commented task file that runs, with sample data to replace by your own."""
+    from burnish.config import init_task
+
+    for path in init_task(folder, kind):
+        typer.echo(path)
+    typer.echo(f"Next: burnish check {folder}, then burnish run {folder}")
+
+
+def schema() -> None:
+    """Print the JSON Schema of the task file, for editors that complete and check it."""
+    from burnish.config import json_schema_of_task_file
+
+    print_json(json_schema_of_task_file())
+
+
+def check(
+    source: Annotated[
+        Path,
+        typer.Argument(metavar="TASK|FILE", help="A task (file or folder), or a file of rows.", show_default=False),
+    ],
+    kind: Annotated[
+        Kind | None, typer.Option("--kind", help="Of a data file: what the answers are (default: guessed).")
+    ] = None,
+    as_json: AsJson = False,
+    allow_bad_rows: AllowBadRows = 0,
+    overrides: Overrides = None,
+) -> int:
+    """Look for what is wrong with labelled data: duplicates, contradictions, leaks, imbalance, length.
+
+    Exit status: 0 nothing grave, 1 findings of severity error, 2 rows that cannot be read.
+    """
+    from burnish.reports.terminal import TerminalProgress
+    from burnish.reports.views import data_report_view
+
+    with TerminalProgress() as progress:
+        if source.is_dir() or source.suffix.lower() in TASK_SUFFIXES:
+            if kind is not None:
+                fix = "set kind: in the task file, or check its data file by itself"
+                raise ConfigError("a task has its own kind", got=kind, where="--kind", fix=fix)
+            checked = _check_task(source, overrides or [], allow_bad_rows, progress)
+        else:
+            if overrides:
+                fix = "name the task instead of its data file"
+                raise ConfigError("a data file has no settings", got=overrides, where="--set", fix=fix)
+            checked = _check_file(source, kind, allow_bad_rows, progress)
+        for file in checked.files:
+            progress.notice(str(file))
+        for problem in checked.problems:
+            progress.notice(str(problem).replace("\n", " "), warning=True)
+        if checked.bad:
+            progress.notice(f"{checked.bad} bad rows were left out, as --allow-bad-rows allows", warning=True)
+    if as_json:
+        print_json(_as_json(checked))
+    else:
+        show(data_report_view(checked.report))
+    return FINDINGS_STATUS if any(f.severity == "error" for f in checked.report.findings) else 0
+
+
+def _check_file(path: Path, kind: Kind | None, allow_bad_rows: int, progress: Progress) -> Checked:
+    from burnish.data.check import check_files
+    from burnish.data.guess import guess_kind
+
+    chosen = kind or guess_kind(path)
+    if kind is None and path.is_file():
+        progress.notice(f"kind: {chosen} (guessed from the first rows; --kind says otherwise)")
+    return check_files(path, kind=chosen, allow_bad_rows=allow_bad_rows)
+
+
+def _check_task(path: Path, overrides: list[str], allow_bad_rows: int, progress: Progress) -> Checked:
+    """Streamed, with the task's own settings and its model's tokens."""
+    from burnish.config import load_task
+    from burnish.data.check import check_files
+
+    loaded = load_task(path, overrides)
+    for notice in loaded.notices:
+        progress.notice(notice)
+    config = loaded.config
+    return check_files(
+        [near(file) for file in config.data.train],
+        validation=[near(file) for file in config.data.validation],
+        test=[near(file) for file in config.data.test],
+        kind=config.kind,
+        count_tokens=_counter(loaded, progress),
+        max_length=config.training.max_length,
+        allow_bad_rows=allow_bad_rows,
+        **_reading(loaded),
+    )
+
+
+def _reading(loaded: LoadedTask) -> dict[str, Any]:
+    """How the task's rows are read: the arguments that check_files and iter_examples share."""
+    data = loaded.config.data
+    return {
+        "format": data.format,
+        "text": data.text,
+        "target": data.target,
+        "group": loaded.config.split.group,
+        "weight": data.weight,
+        "tools": data.tools,
+        "labels": loaded.config.labels,
+        "schema": loaded.config.json_schema,
+    }
+
+
+def near(path: Path) -> Path:
+    """Relative to the working directory where the file is below it: places are named as the user would."""
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
+
+
+def _counter(loaded: LoadedTask, progress: Progress) -> CountTokens:
+    from burnish.prepare import token_counter
+    from burnish.tasks import make_task
+
+    facts = _first_pass(loaded)
+    task = make_task(loaded.config, facts.labels, shared_tools=facts.shared_tools, base_dir=loaded.base_dir)
+    return token_counter(loaded, task, progress)
+
+
+class _Facts(NamedTuple):
+    labels: tuple[str, ...]
+    shared_tools: bool
+
+
+def _first_pass(loaded: LoadedTask) -> _Facts:
+    """What the prompt depends on and only the data tell: the labels, and whether all rows have the same tools.
+
+    A pass of its own, so that the check itself needs no row in memory; only for tasks where it makes a difference.
+    """
+    from burnish.data.load import iter_examples
+    from burnish.records import Example
+
+    config = loaded.config
+    if config.kind == "classification" and config.labels:
+        return _Facts(tuple(config.labels), False)
+    if config.kind not in ("classification", "tool_calling"):
+        return _Facts((), False)
+    files = [*config.data.train, *config.data.validation, *config.data.test]
+    labels: set[str] = set()
+    first: Any = None
+    shared = True
+    for item in iter_examples(files, kind=config.kind, **_reading(loaded)):
+        if isinstance(item, Example):
+            first = item.tools if first is None else first
+            shared = shared and item.tools == first
+            if config.kind == "classification":
+                labels.add(str(item.target))
+    return _Facts(tuple(sorted(labels)), shared)
+
+
+def _as_json(checked: Checked) -> dict[str, Any]:
+    return {
+        "rows": checked.report.rows,
+        "bad_rows": checked.bad,
+        "problems": checked.problems,
+        "files": [file._asdict() for file in checked.files],
+        "findings": checked.report.findings,
+        "stats": checked.report.stats,
+    }
+
+
+def tokens(
+    task: TaskFile,
+    number: Annotated[int, typer.Option("-n", "--number", min=1, help="How many examples.")] = 3,
+    plain: Annotated[
+        bool, typer.Option("--plain", help="Mark labelled tokens with ⟦ ⟧ (always so when not on a terminal).")
+    ] = False,
+    as_json: AsJson = False,
+    full: Annotated[
+        bool, typer.Option("--full", help="With the prompt that holds the labels or the schema.")
+    ] = False,
+    allow_bad_rows: AllowBadRows = 0,
+    overrides: Overrides = None,
+) -> None:
+    """Show training examples as the model sees them: prompt, and the labelled tokens it learns to write.
+
+    The examples are of the train part, never of the sealed test.
+    """
+    from burnish.config import load_task
+    from burnish.models.chat import Chat
+    from burnish.models.load import load_tokenizer
+    from burnish.prepare import prepare
+    from burnish.reports.terminal import TerminalProgress
+
+    loaded = load_task(task, overrides or ())
+    with TerminalProgress(quiet=as_json) as progress:
+        for notice in loaded.notices:
+            progress.notice(notice)
+        prepared = prepare(loaded, allow_bad_rows=allow_bad_rows, progress=progress, count_tokens=False)
+        chat = Chat(load_tokenizer(loaded.config.model, base_dir=loaded.base_dir, progress=progress))
+        for notice in chat.notices:
+            progress.notice(notice)
+    with_labels = full or loaded.config.training.prompt == "full"
+    chosen = prepared.split.train[:number]
+    rendered = [
+        chat.render(prepared.task.messages(example, full=with_labels), prepared.task.answer(example))
+        for example in chosen
+    ]
+    if as_json:
+        lines = [
+            {"id": example.id, "file": near(Path(example.source.file)), "line": example.source.line}
+            | {"tokens": one.tokens, "prompt_length": one.prompt_length, "labelled": one.labelled}
+            | {"pieces": [{"text": text, "labelled": labelled} for text, labelled in pieces(chat, one)]}
+            for example, one in zip(chosen, rendered, strict=True)
+        ]
+        print_json({"model": loaded.config.model, "full": with_labels, "examples": lines}, indent=None)
+        return
+    places = [f"{near(Path(example.source.file))}:{example.source.line}" for example in chosen]
+    _show_tokens(chat, places, rendered, plain, loaded.config.training.max_length)
+
+
+def _show_tokens(chat: Chat, places: list[str], rendered: list[Rendered], plain: bool, max_length: int) -> None:
+    import sys
+
+    from rich.text import Text
+
+    from burnish.reports.terminal import is_live
+    from burnish.reports.views import tokens_view
+
+    plain = plain or not is_live(sys.stdout)
+    for place, one in zip(places, rendered, strict=True):
+        head = f"{place}  {len(one.tokens):,} tokens, {sum(one.labelled):,} of them labelled"
+        if len(one.tokens) > max_length:
+            head += f"; longer than max_length {max_length:,}, so it is left out of training"
+        show(Text(head, style="bold"))
+        view = tokens_view(pieces(chat, one), plain=plain)
+        if plain:
+            typer.echo(view.plain)  # as it is: a pipe has no width to fold at
+        else:
+            show(view)
+        show("")
+
+
+def pieces(chat: Chat, rendered: Rendered) -> list[tuple[str, bool]]:
+    """The text of each token and whether it is labelled. Tokens that hold parts of one character go together."""
+    found: list[tuple[str, bool]] = []
+    held: list[int] = []
+    last = len(rendered.tokens) - 1
+    for index, (token, labelled) in enumerate(zip(rendered.tokens, rendered.labelled, strict=True)):
+        held.append(token)
+        text = str(chat.tokenizer.decode(held))
+        ends = index == last or rendered.labelled[index + 1] != labelled
+        if "\ufffd" not in text or ends or len(held) >= 4:  # no character of UTF-8 has more than four bytes
+            found.append((text, labelled))
+            held = []
+    return found

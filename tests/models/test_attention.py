@@ -1,0 +1,69 @@
+"""Grouped attention is eager attention, with and without a shared prefix."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from transformers import MistralConfig, Qwen3Config
+
+from burnish.models.attention import grouped_attention, supports_prefix
+from tiny import tiny_config, tiny_model
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    batch=st.integers(1, 3),
+    kv_heads=st.integers(1, 3),
+    group=st.sampled_from([1, 2, 4]),
+    length=st.integers(1, 6),
+    prefix=st.integers(0, 5),
+    seed=st.integers(0, 99),
+)
+def test_equals_plain_softmax_over_prefix_and_own(batch, kv_heads, group, length, prefix, seed):
+    generator = torch.Generator().manual_seed(seed)
+    heads, width = kv_heads * group, 8
+    query = torch.randn(batch, heads, length, width, generator=generator)
+    key, value = (torch.randn(batch, kv_heads, length, width, generator=generator) for _ in range(2))
+    before = [torch.randn(1, kv_heads, prefix, width, generator=generator) for _ in range(2)]
+    mask = torch.full((length, length), float("-inf")).triu(1)[None, None]
+    module = torch.nn.Module()
+    module.layer_idx = 0
+    module.eval()
+    ours, _ = grouped_attention(
+        module, query, key, value, mask, shared_prefix=[tuple(before)] if prefix else None
+    )  # fmt: skip
+    keys = torch.cat([before[0].expand(batch, -1, -1, -1), key], 2).repeat_interleave(group, 1)
+    values = torch.cat([before[1].expand(batch, -1, -1, -1), value], 2).repeat_interleave(group, 1)
+    full = torch.cat([torch.zeros(1, 1, length, prefix), mask], -1)
+    plain = torch.nn.functional.scaled_dot_product_attention(query, keys, values, attn_mask=full)
+    torch.testing.assert_close(ours, plain.transpose(1, 2), rtol=1e-4, atol=1e-5)
+
+
+SIZES = {
+    "vocab_size": 304, "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4,
+    "num_key_value_heads": 2, "head_dim": 8, "max_position_embeddings": 256,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "config",
+    [tiny_config(), Qwen3Config(**SIZES, use_sliding_window=False), MistralConfig(**SIZES, sliding_window=None)],
+    ids=["llama", "qwen3", "mistral"],
+)
+def test_whole_model_equals_sdpa(config):
+    ours, theirs = tiny_model(config), tiny_model(config, attention="sdpa")
+    assert supports_prefix(ours)
+    assert not supports_prefix(theirs)
+    tokens = torch.arange(3, 33).view(2, 15)
+    mask = torch.ones_like(tokens)
+    mask[1, 10:] = 0
+    a, b = (model(tokens, attention_mask=mask).logits for model in (ours, theirs))
+    torch.testing.assert_close(a[0], b[0], rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(a[1, :10], b[1, :10], rtol=1e-4, atol=1e-5)
+
+
+def test_sliding_windows_keep_the_fused_kernels():
+    model = tiny_model(MistralConfig(**SIZES, sliding_window=16))
+    assert not supports_prefix(model)
