@@ -22,7 +22,7 @@ setup: $(VENV)/.dev ## .venv with Burnish and the tools for working on it
 
 demo: $(VENV)/.run ## the demo: prepare its data, run it, show the verdict and where the report is
 	@$(BIN)/python $(DEMO)/prepare.py
-	@$(BIN)/burnish run $(DEMO); status=$$?; \
+	@$(BIN)/python -m burnish run $(DEMO); status=$$?; \
 	report=$$(ls -td runs/procedure-coding-*/report.html 2>/dev/null | head -n 1); \
 	case $$status in \
 		0) echo "verdict: ship" ;; \

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from burnish.config import LoadedTask, TaskConfig
 from burnish.errors import DataError
+from burnish.evaluation.evaluate import primary_value
 from burnish.prepare import Prepared
 from burnish.progress import Progress, Silent
 from burnish.records import Example, Message, Prediction, Source
@@ -168,12 +169,7 @@ class Bench:
         system = self._local("validation", engine, full=self._config.training.prompt == "full")
 
         def measure() -> float:
-            answers = system.predict(examples, self._progress)
-            values = [
-                metric.value(sum(metric.counts(e, a.parsed) for e, a in zip(examples, answers, strict=True)))  # type: ignore[arg-type]
-                for metric in task.metrics[:1]
-            ]
-            return float(values[0])
+            return primary_value(task, examples, system.predict(examples, self._progress))
 
         return measure
 

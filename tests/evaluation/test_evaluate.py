@@ -7,7 +7,7 @@ import pytest
 from sklearn.metrics import accuracy_score, f1_score
 
 from burnish.errors import ConfigError, DataError, RunError
-from burnish.evaluation.evaluate import compare, comparisons, evaluate
+from burnish.evaluation.evaluate import compare, comparisons, evaluate, primary_value
 from burnish.evaluation.statistics import mcnemar_exact, wilson
 from burnish.records import Example, Message, Parsed, Prediction, Source
 from burnish.tasks.classification import Classification, classification_metrics
@@ -56,6 +56,13 @@ def test_metrics_are_scikit_learns_and_rates_have_wilsons_interval(drawn):
     assert f1.low < f1.value < f1.high
     assert [p.score["accuracy"] for p in scored] == [float(a == b) for a, b in zip(truth, texts, strict=True)]
     assert all(set(p.score) == {"accuracy", "macro_f1"} for p in scored)
+
+
+def test_primary_value_is_the_evaluations(drawn):
+    examples, texts = drawn
+    predictions = answer(examples, texts)
+    evaluation, _ = evaluate("prompt", TASK, examples, predictions, split="test", seed=1)
+    assert primary_value(TASK, examples, predictions) == evaluation.metrics["accuracy"].value
 
 
 def test_evaluation_holds_costs_tables_and_names(drawn):

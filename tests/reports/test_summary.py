@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -148,6 +149,14 @@ def test_score_tables_put_the_weakest_first() -> None:
     table = summary.score_tables({"per_class": rows})[0]
     assert table.columns == ["support", "f1"]
     assert table.rows == [("b", ["1,200", "25.0%"]), ("a", ["3", "90.0%"])]
+
+
+@given(lengths=st.lists(st.integers(1, 300), min_size=1, max_size=60))
+def test_length_bins_hold_the_lengths_they_name(lengths: list[int]) -> None:
+    counts, edges = np.histogram(lengths, bins=20)
+    stats = {"tokens": {"histogram": {"counts": counts.tolist(), "edges": edges.tolist()}}}
+    for low, high, number in summary.token_histogram(stats):
+        assert number == sum(low <= length <= high for length in lengths)
 
 
 def test_inputs_as_text_or_messages() -> None:

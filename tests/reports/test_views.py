@@ -97,7 +97,8 @@ def test_data_report_shows_the_gravest_finding_first_and_its_places() -> None:
     assert "a.jsonl:3, a.jsonl:9 and 5 more" in text
     assert "1,234 rows" in text
     assert text.index(" a ") < text.index(" b ")
-    assert "0–20" in text
+    assert "0–19" in text
+    assert "20–40" in text
     assert "half are at most 12 tokens" in text
     assert shown(views.data_report_view(asdict(report))) == text
 

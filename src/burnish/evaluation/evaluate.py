@@ -105,6 +105,13 @@ def compare(
     )
 
 
+def primary_value(task: Task, examples: Sequence[Example], predictions: Sequence[Prediction]) -> float:
+    """The primary metric alone, without interval or tables: quick enough for every validation. Errors as above."""
+    _check_match("validation", examples, predictions)
+    metric = task.metrics[0]
+    return float(metric.value(_counts(metric, examples, predictions).sum(axis=0)))
+
+
 def comparisons(
     task: Task,
     examples: Sequence[Example],

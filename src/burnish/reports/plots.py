@@ -186,6 +186,8 @@ def line_plot(
         return Markup("")
     xs, ys = [x for x, _ in everything], [y for _, y in everything]
     x_marks = [0.0, 0.25, 0.5, 0.75, 1.0] if diagonal else ticks(min(0.0, min(xs)), max(xs), 5)
+    if all(x == int(x) for x in xs):  # steps: no half ones
+        x_marks = [x for x in x_marks if x == int(x)] or x_marks
     floor = 0.0 if min(ys) >= 0 and min(ys) < 0.4 * max(ys) else min(ys)
     y_marks = [0.0, 0.25, 0.5, 0.75, 1.0] if share else ticks(floor, max(ys), 4)
     x_high = max(xs) if not diagonal else 1.0
@@ -263,7 +265,7 @@ def bar_plot(rows: Sequence[tuple[str, float]], *, label: str, unit: Callable[[f
 
 
 def histogram(bins: Sequence[tuple[float, float, int]], *, x_name: str, label: str) -> Markup:
-    """Counts of [low, high) bins."""
+    """Counts of bins; low and high are included."""
     most = max((number for _, _, number in bins), default=0) or 1
 
     def draw(width: int) -> tuple[list[str], float]:
@@ -298,7 +300,8 @@ def heat_map(rows: Sequence[str], columns: Sequence[str], matrix: Sequence[Seque
         side = (190.0 if wide else 96.0) if named else 20.0
         right = (84.0 if wide else 58.0) if named else 8.0  # the last column's name leans over it
         cell = min(44.0, (width - side - right) / max(1, len(columns)))
-        top = 24.0 + ((112.0 if wide else 74.0) if named else 0.0)
+        longest = max(len(cut(column, 18 if wide else 10)) for column in columns)
+        top = 24.0 + (8.0 + 5.8 * longest if named else 0.0)  # 45 degrees: 0.71 of a width of about 8 a character
         out = [_text(side, 14, "answer given →", "small")]
         for j, column in enumerate(columns if named else ()):
             x = side + cell * (j + 0.5)

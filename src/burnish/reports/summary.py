@@ -34,12 +34,14 @@ def class_counts(stats: Record) -> list[tuple[str, int]]:
 
 
 def token_histogram(stats: Record) -> list[tuple[int, int, int]]:
-    """Bins (low, high, examples) of the lengths in tokens, as data/lengths.py leaves them."""
+    """Bins (least, most, examples) of the lengths in tokens, both ends included, as data/lengths.py leaves them."""
     histogram = _tokens(stats).get("histogram")
     if not isinstance(histogram, Mapping):
         return []
-    edges = [round(edge) for edge in histogram["edges"]]
-    return list(zip(edges, edges[1:], map(int, histogram["counts"]), strict=False))
+    edges = [math.ceil(edge - 1e-9) for edge in histogram["edges"]]
+    edges[-1] += 1  # the last bin holds its upper edge, the others do not
+    bins = zip(edges, edges[1:], map(int, histogram["counts"]), strict=False)
+    return [(low, high - 1, number) for low, high, number in bins if high > low]  # else no whole number lies in it
 
 
 def token_facts(stats: Record) -> list[tuple[str, str]]:

@@ -113,11 +113,11 @@ def p_value(p: float | None) -> str:
 
 
 def seconds(value: float | None) -> str:
-    """A duration in the unit that fits: 0.0042 -> 4.2 ms, 75 -> 1 min 15 s."""
-    if value is None:
+    """A duration in the unit that fits: 0.0421 -> 42 ms, 75 -> 1 min 15 s."""
+    if value is None or isnan(value):
         return "–"
     if value < 0.9995:
-        return f"{1000 * value:.3g} ms" if value > 0 else "0 s"
+        return "0 s" if value <= 0 else "< 1 ms" if value < 0.001 else f"{1000 * value:.0f} ms"
     if value < 59.95:
         return f"{value:.1f} s"
     minutes, rest = divmod(round(value), 60)

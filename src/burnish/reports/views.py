@@ -98,7 +98,7 @@ def data_report_view(report: DataReport | Record) -> RenderableType:
     if classes := class_counts(stats):
         parts += [Text(f"{len(classes):,} classes", style="bold"), _bars(classes, limit=20), Text()]
     if bins := token_histogram(stats):
-        rows = [(f"{low:,}–{high:,}", number) for low, high, number in bins]
+        rows = [(f"{low:,}–{high:,}" if high > low else f"{low:,}", number) for low, high, number in bins]
         parts += [Text("Length of the examples in tokens", style="bold"), _bars(rows, limit=40)]
         parts += [Text(f"  {key.lower()} {value}", style="dim") for key, value in token_facts(stats)]
     return Group(*parts)

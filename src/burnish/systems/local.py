@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from burnish.models.generate import Engine, Request
 from burnish.progress import Progress
-from burnish.records import Example, Message, Parsed, Prediction
+from burnish.records import Example, Parsed, Prediction
 from burnish.systems.shots import Shots
 from burnish.tasks.base import Task
 
@@ -39,14 +39,6 @@ class LocalSystem:
         self._max_new_tokens = max_new_tokens
         self._temperature = temperature
         self._seed = seed
-
-    def prompts(self, examples: Sequence[Example]) -> list[tuple[Message, ...]]:
-        """The messages for each example, for those who want to see them."""
-        chosen = self._shots.select(examples) if self._shots else [[] for _ in examples]
-        return [
-            self._task.messages(example, full=self._full, shots=shots)
-            for example, shots in zip(examples, chosen, strict=True)
-        ]
 
     def predict(self, examples: Sequence[Example], progress: Progress) -> list[Prediction]:
         """Answer the examples, in order. Shots are dropped, the farthest first, where the context is too short."""
