@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import pytest
-from tiny import tiny_config, tiny_loaded
 
 from burnish.models.generate import Engine
 from burnish.progress import Silent
 from burnish.records import Example, Message, Source
 from burnish.systems.local import LocalSystem
 from burnish.tasks.classification import Classification, classification_metrics
+from tiny import tiny_config, tiny_loaded
 
 LABELS = ("red", "green", "blue")
 TASK = Classification("colours", "Which colour?", LABELS, classification_metrics(LABELS))

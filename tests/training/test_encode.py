@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from tiny import tiny_tokenizer
-
 from burnish.models.chat import Chat
 from burnish.records import Example, Message, Source
 from burnish.tasks.generation import Generation, generation_metrics
 from burnish.training.encode import encode
+from tiny import tiny_tokenizer
 
 TASK = Generation("echo", "Say it again.", None, generation_metrics(None))
 CHAT = Chat(tiny_tokenizer())
