@@ -18,7 +18,7 @@ import torch
 
 from burnish.errors import ModelError
 from burnish.models.catalog import ModelSource, resolve
-from burnish.models.device import choose_dtype, detect
+from burnish.models.device import choose_dtype, detect, keep_freed_memory
 from burnish.models.wheels import cache_dir, fetch_member, sha256_of
 from burnish.progress import Progress, Silent
 
@@ -50,6 +50,8 @@ def load_model(
     folder = _local_folder(resolve(name, base_dir), progress)
     device = detect()
     chosen = choose_dtype(dtype, device)
+    if device.device == "cpu":
+        keep_freed_memory()
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     from burnish.models.attention import choose_attention

@@ -1,0 +1,95 @@
+"""`measure.predictor`: a tuned model answers new inputs as it was trained to."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import burnish
+from burnish.errors import DataError
+from burnish.measure import predictor
+from burnish.models.adapters import read_info
+from burnish.records import Example, Message, Source
+from tiny import save_tiny
+
+
+def tool(name: str) -> dict[str, Any]:
+    parameters = {"type": "object", "properties": {"on": {"type": "boolean"}}, "required": ["on"]}
+    return {"type": "function", "function": {"name": name, "description": "d", "parameters": parameters}}
+
+
+def make_run(folder: Path, *, shared: bool) -> burnish.Run:
+    """A tool-calling run on a model of random weights; each row has one tool, the same or its own."""
+    save_tiny(folder / "model")
+    rows = []
+    for i in range(60):
+        name = "lamp" if shared else f"lamp{i % 3}"
+        call = {"type": "function", "function": {"name": name, "arguments": json.dumps({"on": i % 2 == 0})}}
+        turns = [{"role": "user", "content": f"lamp {i}"}, {"role": "assistant", "tool_calls": [call]}]
+        rows.append({"messages": turns, "tools": [tool(name)]})
+    (folder / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    settings: dict[str, Any] = {
+        "name": "lamps", "kind": "tool_calling", "instruction": "Switch it.", "data": "rows.jsonl", "model": "model",
+        "training": {"max_steps": 2, "batch_size": 8, "eval_examples": 0, "lora_r": 2},
+        "baselines": ["majority"], "generation": {"max_new_tokens": 60}, "split": {"validation": 8, "test": 12},
+    }  # fmt: skip
+    return burnish.run(burnish.task_from(settings, base_dir=folder), runs_dir=folder / "runs")
+
+
+@pytest.fixture(scope="module")
+def shared_run(tmp_path_factory: pytest.TempPathFactory) -> burnish.Run:
+    return make_run(tmp_path_factory.mktemp("shared"), shared=True)
+
+
+@pytest.fixture(scope="module")
+def own_run(tmp_path_factory: pytest.TempPathFactory) -> burnish.Run:
+    return make_run(tmp_path_factory.mktemp("own"), shared=False)
+
+
+def example(text: str, *tools: dict[str, Any]) -> Example:
+    return Example("1", (Message("user", text),), None, Source("rows.jsonl", 4), tuple(tools))
+
+
+def test_a_text_is_answered_with_the_tools_of_training(shared_run: burnish.Run):
+    assert [t["function"]["name"] for t in read_info(shared_run.adapter).tools] == ["lamp"]
+    answer = predictor(shared_run.path)
+    (bare,) = answer(["lamp 3"])
+    (given,) = answer([example("lamp 3", tool("lamp"))])
+    assert (bare.text, bare.prompt_tokens) == (given.text, given.prompt_tokens)
+    for call in bare.parsed.value or []:
+        assert call["name"] == "lamp"  # the constraint of training: no other tool can be called
+
+
+def test_a_kept_answer_comes_back(shared_run: burnish.Run):
+    kept = {p.example_id: p for p in shared_run.predictions()}
+    rows = [json.loads(line) for line in (shared_run.path / "test_examples.jsonl").read_text().splitlines()]
+    for new, row in zip(shared_run.predict([row["input"] for row in rows]), rows, strict=True):
+        assert new.text == kept[row["id"]].text
+        assert new.prompt_tokens == kept[row["id"]].prompt_tokens
+
+
+def test_rows_with_tools_of_their_own_need_them(own_run: burnish.Run):
+    assert read_info(own_run.adapter).tools == ()
+    answer = predictor(own_run.path)
+    with pytest.raises(DataError, match="brings no tools") as caught:
+        answer(["lamp 3"])
+    assert "tools" in str(caught.value.fix)
+    (one,) = answer([example("lamp 3", tool("lamp1"))])
+    (two,) = answer([replace(example("lamp 3", tool("lamp1"), tool("heating")))])
+    assert two.prompt_tokens > one.prompt_tokens  # such a prompt names the tools
+
+
+def test_a_metric_out_of_reach_does_not_matter(shared_run: burnish.Run):
+    file = shared_run.adapter / "burnish.json"
+    text = file.read_text(encoding="utf-8")
+    info = json.loads(text)
+    info["task"]["goal"]["metric"] = "somewhere_else:score"
+    file.write_text(json.dumps(info), encoding="utf-8")
+    try:
+        assert len(predictor(shared_run.path)(["lamp 3"])) == 1
+    finally:
+        file.write_text(text, encoding="utf-8")
