@@ -65,7 +65,7 @@ for step in range(1, steps + 1):
     if step == 1 or step % 5 == 0 or step == steps:
         print(f"step {step:3}  loss {loss.item():.3f}", flush=True)
 
-# The same questions again; no training example was among them.
+# The same questions again.
 after = answers(base._replace(model=model))
 for row, old, new in zip(test, before, after, strict=True):
     mark = "right" if new == row.target else "wrong"

@@ -54,9 +54,11 @@ def tiny_config(**changes: Any) -> LlamaConfig:
     return LlamaConfig(**values | changes)
 
 
-def tiny_model(config: Any = None, attention: str = "burnish", seed: int = 0) -> Any:
+def tiny_model(
+    config: Any = None, attention: str = "burnish", seed: int = 0, dtype: torch.dtype = torch.float32
+) -> Any:
     torch.manual_seed(seed)
-    model = AutoModelForCausalLM.from_config(copy.deepcopy(config or tiny_config()), dtype=torch.float32)
+    model = AutoModelForCausalLM.from_config(copy.deepcopy(config or tiny_config()), dtype=dtype)
     if attention == "burnish":
         choose_attention(model, "cpu")
     else:
@@ -68,8 +70,8 @@ def tiny_model(config: Any = None, attention: str = "burnish", seed: int = 0) ->
 def tiny_loaded(**options: Any) -> tuple[Loaded, Chat]:
     """A loaded tiny model with its chat template."""
     tokenizer = tiny_tokenizer()
-    loaded = Loaded(tiny_model(**options), tokenizer, "tiny", "0" * 64, "cpu", torch.float32)
-    return loaded, Chat(tokenizer)
+    model = tiny_model(**options)
+    return Loaded(model, tokenizer, "tiny", "0" * 64, "cpu", model.dtype), Chat(tokenizer)
 
 
 def save_tiny(folder: Path) -> Path:

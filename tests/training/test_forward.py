@@ -6,6 +6,8 @@ import pytest
 import torch
 from helpers_training import lora_model, rows, settings
 
+from burnish.models.generate import Engine, Request
+from burnish.models.load import Loaded
 from burnish.training.batches import collate, micro_batches
 from burnish.training.forward import labelled_logits
 from burnish.training.objectives.sft import sft_loss
@@ -100,3 +102,18 @@ def test_sdpa_model_without_prefix_support_gives_the_same():
     theirs, _ = lora_model(config, attention="sdpa")
     made = rows(chat, 8)
     assert_same(gradients(ours, made, share=True), gradients(theirs, made, share=False))
+
+
+def test_bfloat16_weights_train_and_answer():
+    """What `dtype: auto` means on hardware with bfloat16: prefix, LoRA and generation agree on their formats."""
+    model, chat = lora_model(settings(), dtype=torch.bfloat16)
+    made = rows(chat, 8)
+    model.train()
+    shared, _ = gradients(model, made, share=True)
+    alone, found = gradients(model, made, share=False)
+    assert shared == pytest.approx(alone, rel=2e-2)
+    assert found
+    assert all(bool(gradient.isfinite().all()) for gradient in found.values())
+    loaded = Loaded(model, chat.tokenizer, "tiny", "", "cpu", torch.bfloat16)
+    requests = [Request(row.tokens[: row.prompt_length], 6) for row in made]
+    assert len(Engine(loaded, chat).generate(requests)) == 8
