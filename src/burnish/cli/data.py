@@ -99,6 +99,7 @@ def _check_task(path: Path, overrides: list[str], allow_bad_rows: int, progress:
     """Streamed, with the task's own settings and its model's tokens."""
     from burnish.config import load_task
     from burnish.data.check import check_files
+    from burnish.prepare import near, reading_options
 
     loaded = load_task(path, overrides)
     for notice in loaded.notices:
@@ -108,32 +109,11 @@ def _check_task(path: Path, overrides: list[str], allow_bad_rows: int, progress:
         [near(file) for file in config.data.train],
         validation=[near(file) for file in config.data.validation],
         test=[near(file) for file in config.data.test],
-        kind=config.kind,
         count_tokens=_counter(loaded, progress),
         max_length=config.training.max_length,
         allow_bad_rows=allow_bad_rows,
-        **_reading(loaded),
+        **reading_options(loaded),
     )
-
-
-def _reading(loaded: LoadedTask) -> dict[str, Any]:
-    """How the task's rows are read: the arguments that check_files and iter_examples share."""
-    data = loaded.config.data
-    return {
-        "format": data.format,
-        "text": data.text,
-        "target": data.target,
-        "group": loaded.config.split.group,
-        "weight": data.weight,
-        "tools": data.tools,
-        "labels": loaded.config.labels,
-        "schema": loaded.config.json_schema,
-    }
-
-
-def near(path: Path) -> Path:
-    """Relative to the working directory where the file is below it: places are named as the user would."""
-    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
 
 
 def _counter(loaded: LoadedTask, progress: Progress) -> CountTokens:
@@ -156,6 +136,7 @@ def _first_pass(loaded: LoadedTask) -> _Facts:
     A pass of its own, so that the check itself needs no row in memory; only for tasks where it makes a difference.
     """
     from burnish.data.load import iter_examples
+    from burnish.prepare import reading_options
     from burnish.records import Example
 
     config = loaded.config
@@ -167,7 +148,7 @@ def _first_pass(loaded: LoadedTask) -> _Facts:
     labels: set[str] = set()
     first: Any = None
     shared = True
-    for item in iter_examples(files, kind=config.kind, **_reading(loaded)):
+    for item in iter_examples(files, **reading_options(loaded)):
         if isinstance(item, Example):
             first = item.tools if first is None else first
             shared = shared and item.tools == first
@@ -226,14 +207,14 @@ def tokens(
     ]
     if as_json:
         lines = [
-            {"id": example.id, "file": near(Path(example.source.file)), "line": example.source.line}
+            {"id": example.id, "file": example.source.file, "line": example.source.line}
             | {"tokens": one.tokens, "prompt_length": one.prompt_length, "labelled": one.labelled}
             | {"pieces": [{"text": text, "labelled": labelled} for text, labelled in pieces(chat, one)]}
             for example, one in zip(chosen, rendered, strict=True)
         ]
         print_json({"model": loaded.config.model, "full": with_labels, "examples": lines}, indent=None)
         return
-    places = [f"{near(Path(example.source.file))}:{example.source.line}" for example in chosen]
+    places = [f"{example.source.file}:{example.source.line}" for example in chosen]
     _show_tokens(chat, places, rendered, plain, loaded.config.training.max_length)
 
 
