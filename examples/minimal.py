@@ -17,7 +17,7 @@ import burnish
 from burnish.tasks.generation import Generation
 
 parser = argparse.ArgumentParser(description="Fine-tune the starter model on dates.")
-parser.add_argument("--steps", type=int, default=40, help="optimizer steps (default: 40)")
+parser.add_argument("--steps", type=int, default=30, help="optimizer steps (default: 30)")
 steps = parser.parse_args().steps
 
 # The data: a text, and the answer that is right.

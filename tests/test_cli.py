@@ -5,8 +5,11 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -227,6 +230,15 @@ def test_check_of_a_task_knows_its_settings(tmp_path: Path, task: Path):
     assert "tokens" in call("check", task).out
 
 
+@pytest.mark.model
+def test_check_of_a_task_counts_what_a_run_counts(tmp_path: Path):
+    call("init", tmp_path / "home", "--kind", "tool_calling")
+    done = call("check", tmp_path / "home", "--json")
+    assert done.status == 0
+    assert sum(done.json["stats"]["labels"].values()) == 240
+    assert "set_light" in done.json["stats"]["labels"]
+
+
 @pytest.mark.parametrize(("option", "value"), [("--kind", "generation"), ("--set", "seed=1")])
 def test_check_refuses_options_that_would_do_nothing(tmp_path: Path, task: Path, option: str, value: str):
     source = task if option == "--kind" else write_rows(tmp_path / "rows.jsonl", labelled(120))
@@ -403,6 +415,32 @@ def test_an_interrupted_run_says_how_to_go_on(monkeypatch: pytest.MonkeyPatch, t
     assert as_json.status == 130
     assert as_json.json["error"] == "interrupted"
     assert as_json.json["fix"] == f"go on with `burnish run {task} --resume`"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs signals")
+def test_ctrl_c_in_training_and_what_it_says_to_type(tmp_path: Path, task: Path):
+    arguments = ["run", str(task), "--runs-dir", str(tmp_path), "--set", "training.max_steps=80"]
+    arguments += ["--set", "training.num_epochs=50", "--set", "baselines=[majority]"]
+    started = subprocess.Popen(
+        [sys.executable, "-m", "burnish", *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    deadline = time.monotonic() + 120
+    while not any(file.stat().st_size for file in tmp_path.glob("*/metrics.jsonl")):
+        assert started.poll() is None, started.communicate()[1]
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    started.send_signal(signal.SIGINT)
+    out, err = started.communicate(timeout=120)
+    assert (started.returncode, out) == (130, "")
+    assert "Traceback" not in err
+    typed = re.search(r"`burnish (run .*--resume.*)`", err)
+    assert typed, err
+    (stopped,) = call("runs", "--runs-dir", tmp_path, "--json").json
+    assert stopped["status"] == "interrupted"
+    resumed = call(*shlex.split(typed[1]), "--json")
+    assert resumed.status in (0, 3), resumed.err
+    assert resumed.json["run_id"] == stopped["run_id"]
+    assert len(read_jsonl(tmp_path / stopped["run_id"] / "metrics.jsonl")) >= 80
 
 
 def test_ctrl_c_in_any_command(monkeypatch: pytest.MonkeyPatch):

@@ -64,6 +64,12 @@ def test_a_text_is_answered_with_the_tools_of_training(shared_run: burnish.Run):
         assert call["name"] == "lamp"  # the constraint of training: no other tool can be called
 
 
+def test_one_tool_is_a_task_like_any_other(shared_run: burnish.Run):
+    report = json.loads((shared_run.path / "data_report.json").read_text(encoding="utf-8"))
+    assert report["stats"]["labels"] == {"lamp": 60}
+    assert [finding for finding in report["findings"] if finding["severity"] == "error"] == []
+
+
 def test_a_kept_answer_comes_back(shared_run: burnish.Run):
     kept = {p.example_id: p for p in shared_run.predictions()}
     rows = [json.loads(line) for line in (shared_run.path / "test_examples.jsonl").read_text().splitlines()]

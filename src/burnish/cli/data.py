@@ -15,7 +15,6 @@ from burnish.records import Kind
 if TYPE_CHECKING:
     from burnish.config import LoadedTask
     from burnish.data.check import Checked
-    from burnish.data.lengths import CountTokens
     from burnish.models.chat import Chat, Rendered
     from burnish.progress import Progress
 
@@ -99,30 +98,24 @@ def _check_task(path: Path, overrides: list[str], allow_bad_rows: int, progress:
     """Streamed, with the task's own settings and its model's tokens."""
     from burnish.config import load_task
     from burnish.data.check import check_files
-    from burnish.prepare import near, reading_options
+    from burnish.prepare import near, reading_options, token_counter
+    from burnish.tasks import make_task
 
     loaded = load_task(path, overrides)
     for notice in loaded.notices:
         progress.notice(notice)
-    config = loaded.config
+    config, facts = loaded.config, _first_pass(loaded)
+    task = make_task(config, facts.labels, shared_tools=facts.shared_tools, base_dir=loaded.base_dir)
     return check_files(
         [near(file) for file in config.data.train],
         validation=[near(file) for file in config.data.validation],
         test=[near(file) for file in config.data.test],
-        count_tokens=_counter(loaded, progress),
+        stratum=task.stratum,
+        count_tokens=token_counter(loaded, task, progress),
         max_length=config.training.max_length,
         allow_bad_rows=allow_bad_rows,
         **reading_options(loaded),
     )
-
-
-def _counter(loaded: LoadedTask, progress: Progress) -> CountTokens:
-    from burnish.prepare import token_counter
-    from burnish.tasks import make_task
-
-    facts = _first_pass(loaded)
-    task = make_task(loaded.config, facts.labels, shared_tools=facts.shared_tools, base_dir=loaded.base_dir)
-    return token_counter(loaded, task, progress)
 
 
 class _Facts(NamedTuple):

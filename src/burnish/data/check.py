@@ -282,6 +282,8 @@ class _Tally:
         ordered = labels.most_common()
         (most, largest), (least, smallest) = ordered[0], min(ordered, key=lambda item: (item[1], item[0]))
         if len(labels) == 1:
+            if self.kind == "tool_calling":  # one tool with differing arguments is a task like any other
+                return
             yield Finding(
                 "class_imbalance",
                 "error",
