@@ -128,6 +128,7 @@ def test_added_rows_move_nothing_of_labels_with_rows_in_the_test() -> None:
 
 
 @given(sizes=st.lists(st.integers(1, 40), min_size=2, max_size=12), shares=SHARES, seed=st.integers(0, 99))
+@example(sizes=[1, 1, 1], shares=(0.05, 0.5), seed=34)
 @settings(max_examples=100, deadline=None)
 def test_every_label_with_three_rows_is_in_train_and_test(
     sizes: list[int], shares: tuple[float, float], seed: int

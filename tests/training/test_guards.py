@@ -93,6 +93,6 @@ def test_learning_rate(kind):
     rates = [learning_rate(step, 100, peak=1e-3, warmup_ratio=0.1, kind=kind) for step in range(100)]
     assert rates[:10] == pytest.approx([1e-4 * (i + 1) for i in range(10)])
     assert max(rates) == pytest.approx(1e-3)
-    assert all(a >= b for a, b in itertools.pairwise(rates))
+    assert all(a >= b for a, b in itertools.pairwise(rates[9:]))
     assert rates[-1] == (1e-3 if kind == "constant" else pytest.approx(0, abs=3e-5))
     assert learning_rate(0, 1, peak=1.0, warmup_ratio=0.0, kind=kind) == 1.0

@@ -264,7 +264,7 @@ def _repair(units: Sequence[_Unit], *, validation: float, test: float) -> None:
         if 0 < test < 1:
             presence.ensure(label, "test", ["train", *(part for part in open_parts if part == "validation")])
         if label is None and 0 < validation < 1:
-            presence.ensure(label, "validation", ["train"])
+            presence.ensure(label, "validation", ["train", *(part for part in open_parts if part == "test")])
         presence.ensure(label, "train", open_parts)
 
 
