@@ -7,6 +7,7 @@ from collections import Counter, defaultdict
 
 import pytest
 from hypothesis import example, given, settings
+from hypothesis import strategies as st
 
 from burnish.data.fingerprint import example_id, input_key, sealed_hash
 from burnish.data.split import ENOUGH_UNITS, split_examples, split_given
