@@ -263,9 +263,9 @@ def _repair(units: Sequence[_Unit], *, validation: float, test: float) -> None:
     for label in (*labels, None):
         if 0 < test < 1:
             presence.ensure(label, "test", ["train", *(part for part in open_parts if part == "validation")])
+        presence.ensure(label, "train", open_parts)
         if label is None and 0 < validation < 1:
             presence.ensure(label, "validation", ["train", *(part for part in open_parts if part == "test")])
-        presence.ensure(label, "train", open_parts)
 
 
 def _collect(rows: Sequence[Example], units: Sequence[_Unit]) -> Split:
