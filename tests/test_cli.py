@@ -339,7 +339,8 @@ def test_run_prints_one_object(random_run: RandomRun):
 def test_run_keeps_its_command_and_settings(random_run: RandomRun):
     record = read_json(random_run.path / "run.json")
     assert record["config"]["seed"] == 3
-    assert record["command"].startswith("burnish ")
+    assert record["command"].startswith("burnish run ")
+    assert record["command"].endswith(" --set seed=3")
 
 
 def test_a_finished_run_is_not_resumed(task: Path, random_run: RandomRun):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -44,11 +43,11 @@ def run(
                 resume=resume,
                 allow_bad_rows=allow_bad_rows,
                 progress=progress,
-                command=shlex.join(["burnish", *sys.argv[1:]]),
+                command=command_line(task, runs_dir, allow_bad_rows, overrides or []),
             )
     except (Interrupted, KeyboardInterrupt) as error:
         what = error.what if isinstance(error, Interrupted) else "interrupted; what was done so far is kept"
-        command = resume_command(task, runs_dir, allow_bad_rows, overrides or [])
+        command = command_line(task, runs_dir, allow_bad_rows, overrides or [], resume=True)
         raise Interrupted(what, fix=f"go on with `{command}`") from None
     if as_json:
         print_json(finished.summary())
@@ -60,9 +59,11 @@ def run(
     return 0 if finished.verdict.decision == "ship" else HOLD_STATUS
 
 
-def resume_command(task: Path, runs_dir: Path, allow_bad_rows: int, overrides: list[str]) -> str:
-    """What to type to go on with a run that was stopped."""
-    parts = ["burnish", "run", str(task), "--resume"]
+def command_line(
+    task: Path, runs_dir: Path, allow_bad_rows: int, overrides: list[str], *, resume: bool = False
+) -> str:
+    """What to type for this run (kept in run.json), or to go on with it."""
+    parts = ["burnish", "run", str(task), *(["--resume"] if resume else [])]
     if runs_dir != RUNS_DIR:
         parts += ["--runs-dir", str(runs_dir)]
     if allow_bad_rows:
