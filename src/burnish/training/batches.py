@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from burnish.models.generate import shared_length
 from burnish.training.encode import Encoded
 
 WINDOW = 16  # steps whose examples are sorted by length together: less padding, still random
@@ -78,15 +79,7 @@ def shared_prefix(rows: Sequence[Encoded]) -> int:
 
     One token of every prompt stays outside, since the last prompt token predicts the first label.
     """
-    if len(rows) < 2:
-        return 0
-    low = min(row.tokens for row in rows)
-    high = max(row.tokens for row in rows)
-    limit = min(row.prompt_length for row in rows) - 1
-    length = 0
-    while length < limit and low[length] == high[length]:
-        length += 1
-    return length if length >= LEAST_PREFIX else 0
+    return shared_length([row.tokens[: row.prompt_length] for row in rows], LEAST_PREFIX)
 
 
 def collate(rows: Sequence[Encoded], *, share: bool, device: str) -> Batch:
