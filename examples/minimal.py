@@ -54,11 +54,11 @@ before = answers(base)
 # LoRA on every linear layer, and a training loop.
 model = burnish.attach_lora(base.model, r=16, alpha=32, dropout=0.0, target_modules="all-linear", seed=7)
 model.train()
+token_losses = burnish.TokenLosses(model)
 optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=1e-3)
 for step in range(1, steps + 1):
     batch = burnish.collate(rng.sample(rows, 8), share=True, device=base.device)
-    logits = burnish.labelled_logits(model, batch)
-    loss = burnish.sft_loss(logits, batch.targets_N, batch.weights_N, normaliser=float(batch.weights_N.sum()))
+    loss = burnish.sft_loss(token_losses(batch), batch.weights_N, normaliser=float(batch.weights_N.sum()))
     loss.backward()
     optimizer.step()
     optimizer.zero_grad()

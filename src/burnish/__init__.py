@@ -73,7 +73,7 @@ if TYPE_CHECKING:
     from burnish.tasks.make import make_task
     from burnish.training.batches import collate
     from burnish.training.encode import encode
-    from burnish.training.forward import labelled_logits
+    from burnish.training.forward import TokenLosses
     from burnish.training.loop import train
     from burnish.training.objectives.sft import sft_loss
 
@@ -107,7 +107,7 @@ _HOMES = {
     "burnish.tasks.make": "make_task",
     "burnish.training.batches": "collate",
     "burnish.training.encode": "encode",
-    "burnish.training.forward": "labelled_logits",
+    "burnish.training.forward": "TokenLosses",
     "burnish.training.loop": "train",
     "burnish.training.objectives.sft": "sft_loss",
 }
@@ -148,6 +148,7 @@ __all__ = [
     "Task",
     "TaskConfig",
     "TerminalProgress",
+    "TokenLosses",
     "ToolCall",
     "TrainingConfig",
     "TrainingError",
@@ -165,7 +166,6 @@ __all__ = [
     "init_task",
     "iter_examples",
     "json_schema_of_task_file",
-    "labelled_logits",
     "load_adapter",
     "load_model",
     "load_task",

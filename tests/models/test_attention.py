@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import MistralConfig, Qwen3Config
 
+from burnish.models import attention
 from burnish.models.attention import grouped_attention, supports_prefix
 from tiny import tiny_config, tiny_model
 
@@ -20,23 +21,34 @@ from tiny import tiny_config, tiny_model
     length=st.integers(1, 6),
     prefix=st.integers(0, 5),
     seed=st.integers(0, 99),
+    tile=st.integers(1, 400),
+    gradients=st.booleans(),
+    own_masks=st.booleans(),
 )
-def test_equals_plain_softmax_over_prefix_and_own(batch, kv_heads, group, length, prefix, seed):
+def test_equals_plain_softmax_over_prefix_and_own(
+    batch, kv_heads, group, length, prefix, seed, tile, gradients, own_masks
+):
+    """With gradients at once, without them in tiles of any size; one mask for all rows, or one each."""
     generator = torch.Generator().manual_seed(seed)
     heads, width = kv_heads * group, 8
     query = torch.randn(batch, heads, length, width, generator=generator)
     key, value = (torch.randn(batch, kv_heads, length, width, generator=generator) for _ in range(2))
     before = [torch.randn(1, kv_heads, prefix, width, generator=generator) for _ in range(2)]
     mask = torch.full((length, length), float("-inf")).triu(1)[None, None]
+    if own_masks:
+        mask = mask.repeat(batch, 1, 1, 1)
+        mask[0, :, 1:, 0] = float("-inf")  # a padded slot that the later tokens do not see
     module = torch.nn.Module()
     module.layer_idx = 0
     module.eval()
-    ours, _ = grouped_attention(
-        module, query, key, value, mask, shared_prefix=[tuple(before)] if prefix else None
-    )  # fmt: skip
+    with torch.set_grad_enabled(gradients), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(attention, "TILE", tile)
+        ours, _ = grouped_attention(
+            module, query, key, value, mask, shared_prefix=[tuple(before)] if prefix else None
+        )  # fmt: skip
     keys = torch.cat([before[0].expand(batch, -1, -1, -1), key], 2).repeat_interleave(group, 1)
     values = torch.cat([before[1].expand(batch, -1, -1, -1), value], 2).repeat_interleave(group, 1)
-    full = torch.cat([torch.zeros(1, 1, length, prefix), mask], -1)
+    full = torch.cat([torch.zeros(len(mask), 1, length, prefix), mask], -1)
     plain = torch.nn.functional.scaled_dot_product_attention(query, keys, values, attn_mask=full)
     torch.testing.assert_close(ours, plain.transpose(1, 2), rtol=1e-4, atol=1e-5)
 

@@ -38,13 +38,16 @@ def test_similar_lengths_come_together():
     assert all(len({sizes[i] for i in step}) == 1 for step in steps)
 
 
-@given(lengths, st.integers(64, 600))
-def test_micro_batches_respect_the_budget(sizes, budget):
-    rows = [row([5] * size, 1) for size in sizes]
-    parts = micro_batches(rows, budget)
-    assert sorted(len(r.tokens) for part in parts for r in part) == sorted(sizes)
+@given(lengths, st.integers(64, 600), st.integers(0, 40), st.booleans())
+def test_micro_batches_respect_the_budget(sizes, budget, common, share):
+    """A prefix that is computed once counts once."""
+    rows = [row([9] * common + [i] + [5] * size, common + 1) for i, size in enumerate(sizes)]
+    parts = micro_batches(rows, budget, share=share)
+    assert sorted(len(r.tokens) for part in parts for r in part) == sorted(common + 1 + size for size in sizes)
     for part in parts:
-        assert len(part) == 1 or len(part) * max(len(r.tokens) for r in part) <= budget
+        prefix = collate(part, share=share, device="cpu").prefix_P
+        once = 0 if prefix is None else len(prefix)
+        assert len(part) == 1 or once + len(part) * max(len(r.tokens) - once for r in part) <= budget
 
 
 @given(st.lists(st.lists(st.integers(1, 3), min_size=0, max_size=12), min_size=2, max_size=6), st.integers(0, 30))

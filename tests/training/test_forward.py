@@ -9,7 +9,7 @@ from helpers_training import lora_model, rows, settings
 from burnish.models.generate import Engine, Request
 from burnish.models.load import Loaded
 from burnish.training.batches import collate, micro_batches
-from burnish.training.forward import labelled_logits
+from burnish.training.forward import TokenLosses
 from burnish.training.objectives.sft import sft_loss
 
 
@@ -17,16 +17,27 @@ def gradients(model, made, *, share, budget=10**6):
     model.zero_grad(set_to_none=True)
     normaliser = sum(row.weight * row.labelled for row in made)
     total = 0.0
-    for part in micro_batches(made, budget):
+    token_losses = TokenLosses(model)
+    for part in micro_batches(made, budget, share=share):
         batch = collate(part, share=share, device="cpu")
-        loss = sft_loss(labelled_logits(model, batch), batch.targets_N, batch.weights_N, normaliser)
+        loss = sft_loss(token_losses(batch), batch.weights_N, normaliser)
         loss.backward()
         total += float(loss.detach())
     return total, {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
 
 
 def plain(model, made):
-    """The textbook way: whole rows one at a time, transformers' own loss, no batching."""
+    """The textbook way: whole rows one at a time, transformers' own loss, peft's own layers, no batching."""
+    fused = {module: module.__dict__.pop("forward") for module in model.modules() if "forward" in module.__dict__}
+    assert fused
+    try:
+        return textbook(model, made)
+    finally:
+        for module, forward in fused.items():
+            module.forward = forward
+
+
+def textbook(model, made):
     model.zero_grad(set_to_none=True)
     normaliser = sum(row.labelled for row in made)
     total = 0.0
@@ -70,30 +81,49 @@ def test_oracle_transformers_loss_and_gradients(trained):
 def test_accumulation_equals_one_large_batch(trained):
     model, made = trained
     whole = gradients(model, made, share=True)
-    assert_same(gradients(model, made, share=True, budget=128), whole)
-    assert len(micro_batches(made, 128)) > 5
+    assert_same(gradients(model, made, share=True, budget=96), whole)
+    assert len(micro_batches(made, 96, share=True)) > 5
 
 
 def test_no_example_sees_another(trained):
-    """A row's logits are the same whatever stands beside it."""
+    """A row's losses are the same whatever stands beside it."""
     model, made = trained
     model.eval()
+    token_losses = TokenLosses(model)
     with torch.no_grad():
-        alone = labelled_logits(model, collate(made[:1], share=True, device="cpu"))
+        alone = token_losses(collate(made[:1], share=True, device="cpu"))
         for others in (made[1:4], made[5:9]):
             batch = collate([made[0], *others], share=True, device="cpu")
             assert batch.prefix_P is not None
-            beside = labelled_logits(model, batch)[batch.rows_N == 0]
+            beside = token_losses(batch)[batch.rows_N == 0]
             torch.testing.assert_close(beside, alone, rtol=1e-5, atol=1e-5)
     model.train()
 
 
+@pytest.mark.parametrize("change", ["scaled", "capped", "biased"])
+def test_scores_that_are_not_the_heads_alone_take_the_models_own_way(trained, change):
+    """A model that scales or caps its scores behind the head, or has a bias there, still gives its own loss."""
+    model, made = trained
+    head = model.get_output_embeddings()
+    assert TokenLosses(model).fused
+    handle = None
+    if change == "biased":
+        head.bias = torch.nn.Parameter(torch.full((head.weight.shape[0],), 0.1).cumsum(0), requires_grad=False)
+    else:
+        shrink = (lambda scores: scores / 3) if change == "scaled" else (lambda scores: 2 * torch.tanh(scores / 2))
+        handle = head.register_forward_hook(lambda module, arguments, scores: shrink(scores))
+    try:
+        assert not TokenLosses(model).fused
+        assert_same(gradients(model, made[:6], share=True), plain(model, made[:6]), tolerance=5e-5)
+    finally:
+        head.bias = None
+        if handle is not None:
+            handle.remove()
+
+
 def test_weights_scale_an_examples_share():
-    logits = torch.randn(3, 7, generator=torch.Generator().manual_seed(0))
-    targets = torch.tensor([1, 2, 3])
-    each = torch.nn.functional.cross_entropy(logits, targets, reduction="none")
-    loss = sft_loss(logits, targets, torch.tensor([2.0, 0.0, 1.0]), 3.0)
-    assert float(loss) == pytest.approx(float(2 * each[0] + each[2]) / 3)
+    losses = torch.tensor([0.5, 7.0, 1.25])
+    assert float(sft_loss(losses, torch.tensor([2.0, 0.0, 1.0]), 3.0)) == pytest.approx((2 * 0.5 + 1.25) / 3)
 
 
 def test_sdpa_model_without_prefix_support_gives_the_same():

@@ -165,14 +165,14 @@ def load(folder):
 def test_out_of_memory_goes_on_with_smaller_batches_and_the_same_step(tmp_path, monkeypatch):
     config = settings(num_epochs=1)
     whole, _ = run_training(tmp_path / "whole", config)
-    real = loop.labelled_logits
+    real = loop.TokenLosses.__call__
 
-    def scarce(model, batch):
+    def scarce(losses, batch):
         if batch.tokens_BT.shape[0] > 2:
             raise torch.OutOfMemoryError("out of memory")
-        return real(model, batch)
+        return real(losses, batch)
 
-    monkeypatch.setattr(loop, "labelled_logits", scarce)
+    monkeypatch.setattr(loop.TokenLosses, "__call__", scarce)
     notes = Notes()
     small, _ = run_training(tmp_path / "small", config, progress=notes)
     assert any("out of memory: going on with" in line for line in notes.lines)
@@ -181,10 +181,10 @@ def test_out_of_memory_goes_on_with_smaller_batches_and_the_same_step(tmp_path, 
 
 
 def test_out_of_memory_for_one_row_is_an_error(tmp_path, monkeypatch):
-    def never(model, batch):
+    def never(losses, batch):
         raise torch.OutOfMemoryError("out of memory")
 
-    monkeypatch.setattr(loop, "labelled_logits", never)
+    monkeypatch.setattr(loop.TokenLosses, "__call__", never)
     with pytest.raises(TrainingError, match="memory does not suffice for one example"):
         run_training(tmp_path, settings())
 

@@ -11,6 +11,7 @@ import torch
 
 from burnish.errors import ModelError
 from burnish.models.load import Loaded, quiet_transformers
+from burnish.models.lora_linear import fuse_lora
 
 INFO_FILE = "burnish.json"
 
@@ -60,7 +61,7 @@ def attach_lora(
     with torch.random.fork_rng(), quiet_transformers():
         torch.manual_seed(seed)
         try:
-            return get_peft_model(model, config)
+            adapted = get_peft_model(model, config)
         except ValueError as error:
             linear = sorted(
                 {n.rsplit(".", 1)[-1] for n, m in model.named_modules() if isinstance(m, torch.nn.Linear)}
@@ -71,6 +72,8 @@ def attach_lora(
                 where="training.lora_target_modules",
                 fix=f"use all-linear or some of: {', '.join(linear)}",
             ) from error
+    fuse_lora(adapted)
+    return adapted
 
 
 def adapter_state(model: Any) -> dict[str, torch.Tensor]:
@@ -134,5 +137,6 @@ def load_adapter(loaded: Loaded, folder: Path) -> Loaded:
         )
     with quiet_transformers():
         model = PeftModel.from_pretrained(loaded.model, str(folder), is_trainable=False)
+    fuse_lora(model)
     model.eval()
     return loaded._replace(model=model)

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 NAME = "burnish"
+TILE = 2**20  # scores computed at a time where no gradient is needed: 4 MB in float32, which a cache holds
 KeyValues = Sequence[tuple[Tensor, Tensor]]  # a layer each: keys and values, [1, kv_heads, prefix, head_dim]
 
 
@@ -34,30 +35,59 @@ def grouped_attention(
     Returns [B, T, H, D] and None (no attention weights).
     """
     B, H, T, D = query.shape
+    query = query * (D**-0.5 if scaling is None else scaling)
+    prefix = None if shared_prefix is None else shared_prefix[int(module.layer_idx)]  # type: ignore[arg-type]
+    dropout = dropout if module.training else 0.0
+    if torch.is_grad_enabled():  # autograd would keep the scores of every tile anyway
+        return _attend(query, key, value, attention_mask, prefix, dropout), None
+    seen = H * (key.shape[2] + (0 if prefix is None else prefix[0].shape[2]))
+    high = max(1, TILE // (seen * T))
+    wide = T if high > 1 else max(1, TILE // seen)
+    out = query.new_empty(B, T, H, D)
+    for row in range(0, B, high):
+        rows = slice(row, row + high)
+        row_mask = attention_mask if attention_mask is None or len(attention_mask) == 1 else attention_mask[rows]
+        for column in range(0, T, wide):
+            columns = slice(column, column + wide)
+            mask = None if row_mask is None else row_mask[:, :, columns]
+            out[rows, columns] = _attend(query[rows, :, columns], key[rows], value[rows], mask, prefix, dropout)
+    return out, None
+
+
+def _attend(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    mask: Tensor | None,
+    prefix: tuple[Tensor, Tensor] | None,
+    dropout: float,
+) -> Tensor:
+    """grouped_attention for a scaled query, all scores at once; prefix: keys and values of this layer."""
+    B, H, T, D = query.shape
     K, S = key.shape[1], key.shape[2]
     G = H // K
-    scale = D**-0.5 if scaling is None else scaling
-    grouped = (query * scale).reshape(B, K, G * T, D)
+    grouped = query.reshape(B, K, G * T, D)
     scores = (grouped @ key.transpose(2, 3)).view(B, K, G, T, S)
-    if attention_mask is not None:
-        scores = scores + attention_mask[:, :, None, :, :S]
-    if shared_prefix is None:
-        weights = torch.softmax(scores, dim=-1, dtype=torch.float32).to(query.dtype)
-        weights = torch.nn.functional.dropout(weights, dropout, module.training)
-        out = (weights.view(B, K, G * T, S) @ value).view(B, H, T, D)
-        return out.transpose(1, 2), None
+    if mask is not None:
+        scores = scores + mask[:, :, None, :, :S]
+    if prefix is None:
+        weights = _weights(scores, query.dtype, dropout)
+        return (weights.view(B, K, G * T, S) @ value).view(B, H, T, D).transpose(1, 2)
 
-    prefix_key, prefix_value = shared_prefix[int(module.layer_idx)]  # type: ignore[arg-type]
+    prefix_key, prefix_value = prefix
     P = prefix_key.shape[2]
     rows = grouped.transpose(0, 1).reshape(K, B * G * T, D)
     prefix_scores = (rows @ prefix_key[0].transpose(1, 2)).view(K, B, G, T, P).transpose(0, 1)
-    weights = torch.softmax(torch.cat([prefix_scores, scores], dim=-1), dim=-1, dtype=torch.float32).to(query.dtype)
-    weights = torch.nn.functional.dropout(weights, dropout, module.training)
+    weights = _weights(torch.cat([prefix_scores, scores], dim=-1), query.dtype, dropout)
     on_prefix, on_own = weights[..., :P], weights[..., P:]
     from_prefix = (on_prefix.transpose(0, 1).reshape(K, B * G * T, P) @ prefix_value[0]).view(K, B, G * T, D)
     from_own = on_own.reshape(B, K, G * T, S) @ value
-    out = (from_prefix.transpose(0, 1) + from_own).reshape(B, H, T, D)
-    return out.transpose(1, 2), None
+    return (from_prefix.transpose(0, 1) + from_own).reshape(B, H, T, D).transpose(1, 2)
+
+
+def _weights(scores: Tensor, dtype: torch.dtype, dropout: float) -> Tensor:
+    weights = torch.softmax(scores, dim=-1, dtype=torch.float32).to(dtype)
+    return torch.nn.functional.dropout(weights, dropout) if dropout else weights
 
 
 def register() -> None:

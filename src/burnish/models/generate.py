@@ -23,8 +23,6 @@ from burnish.models.constrain import Constrainer, Matcher, bits_to_bool
 from burnish.models.load import Loaded
 from burnish.records import Completion, Constraint
 
-SCORES_BUDGET = 2**26  # attention scores of one prefill, in elements (256 MB in float32)
-
 
 class Request(NamedTuple):
     """One prompt to answer. tokens: the whole prompt."""
@@ -117,7 +115,6 @@ class Engine:
 
     def _batches(self, requests: Sequence[Request], fits: list[int], shared: int) -> list[list[int]]:
         """Requests of similar length together, within the budgets."""
-        heads = int(getattr(self.model.config, "num_attention_heads", 16))
         order = sorted(fits, key=lambda i: (-len(requests[i].tokens), i))
         batches: list[list[int]] = []
         rows = 0
@@ -125,9 +122,8 @@ class Engine:
             if not batches or len(batches[-1]) >= rows:
                 batches.append([])
                 length = len(requests[i].tokens) - shared
-                by_tokens = self._tokens_per_batch // (length + requests[i].max_new_tokens)
-                by_scores = SCORES_BUDGET // max(1, heads * length * (length + shared))
-                rows = max(1, min(self._max_rows, by_tokens, by_scores))
+                fitting = self._tokens_per_batch // (length + requests[i].max_new_tokens)
+                rows = max(1, min(self._max_rows, fitting))
             batches[-1].append(i)
         return batches
 

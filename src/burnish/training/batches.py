@@ -62,14 +62,19 @@ def epoch_order(lengths: Sequence[int], batch_size: int, seed: int, epoch: int) 
     return steps
 
 
-def micro_batches(rows: Sequence[Encoded], tokens_per_batch: int) -> list[list[Encoded]]:
-    """Cut a step so that rows × longest row stays within the budget; a single longer row goes alone."""
+def micro_batches(rows: Sequence[Encoded], tokens_per_batch: int, *, share: bool) -> list[list[Encoded]]:
+    """Cut a step so that rows × longest row stays within the budget; a single longer row goes alone.
+
+    share: whether a prefix of all rows is computed once; then it counts once.
+    """
+    prefix = shared_prefix(rows) if share else 0
+    budget = tokens_per_batch - prefix
     batches: list[list[Encoded]] = []
     longest = 0
     for row in sorted(rows, key=lambda row: -len(row.tokens)):
-        if not batches or (len(batches[-1]) + 1) * longest > tokens_per_batch:
+        if not batches or (len(batches[-1]) + 1) * longest > budget:
             batches.append([])
-            longest = len(row.tokens)
+            longest = len(row.tokens) - prefix
         batches[-1].append(row)
     return batches
 

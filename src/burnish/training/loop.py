@@ -25,7 +25,7 @@ from burnish.runs import append_jsonl, read_jsonl, write_jsonl
 from burnish.training.batches import collate, epoch_order, micro_batches, steps_per_epoch, total_steps
 from burnish.training.checkpoints import TrainerState, load_best, load_newest, save_best, save_checkpoint
 from burnish.training.encode import Encoded
-from burnish.training.forward import labelled_logits
+from burnish.training.forward import TokenLosses
 from burnish.training.guards import MovedGuard
 from burnish.training.objectives.sft import sft_loss
 from burnish.training.schedule import learning_rate
@@ -100,6 +100,7 @@ class _Trainer:
             self.parameters, lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True
         )
         self.model, self.optimizer = self.accelerator.prepare(model, optimizer)
+        self.token_losses = TokenLosses(self.model)
         # Rows that share a prefix would share its dropout too, which is not what separate rows do.
         self.share = supports_prefix(self.model) and settings.lora_dropout == 0
         self.metrics_file = folder / "metrics.jsonl"
@@ -190,9 +191,9 @@ class _Trainer:
         if normaliser <= 0:
             raise TrainingError("all examples of a step have weight 0", where=_places(rows), fix="give some a weight")
         loss = 0.0
-        for part in micro_batches(rows, self.budget):
+        for part in micro_batches(rows, self.budget, share=self.share):
             batch = collate(part, share=self.share, device=self.device)
-            share = sft_loss(labelled_logits(self.model, batch), batch.targets_N, batch.weights_N, normaliser)
+            share = sft_loss(self.token_losses(batch), batch.weights_N, normaliser)
             self.accelerator.backward(share)
             loss += float(share.detach())
         norm = float(torch.nn.utils.clip_grad_norm_(self.parameters, settings.max_grad_norm))
@@ -269,10 +270,10 @@ class _Trainer:
         size = self.settings.batch_size
         ordered = sorted(self.validation, key=lambda row: -len(row.tokens))
         for start in range(0, len(ordered), size):
-            for part in micro_batches(ordered[start : start + size], self.budget):
+            for part in micro_batches(ordered[start : start + size], self.budget, share=self.share):
                 batch = collate(part, share=self.share, device=self.device)
                 ones = torch.ones_like(batch.weights_N)
-                total += float(sft_loss(labelled_logits(self.model, batch), batch.targets_N, ones, normaliser))
+                total += float(sft_loss(self.token_losses(batch), ones, normaliser))
         return total
 
     def _save(self, state: TrainerState) -> None:

@@ -1,0 +1,262 @@
+"""Burnish and its peers train on the same token sequences, one after the other: speed, memory, loss.
+
+    python benchmarks/train_speed.py benchmarks/tasks/banking77.yaml --prompt full --batch 8 --steps 6 --peers trl
+
+Each runs in a process of its own, so that one's memory is not the other's. Both get the task's examples already
+rendered and tokenised, the same model, adapter, rate and number of steps, and a validation set of examples that
+neither trains on, measured by the same code afterwards. The first steps (--warmup) are not timed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import random
+import subprocess
+import sys
+import tempfile
+import time
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+PEERS = ("trl",)
+
+
+def main() -> None:
+    """Read the command line, run each side in turn, print what was measured."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("task", type=Path)
+    parser.add_argument("--rows", type=int, default=512, help="examples to train on (default 512)")
+    parser.add_argument("--batch", type=int, default=8, help="examples an optimizer step (default 8)")
+    parser.add_argument(
+        "--peer-batch", type=int, help="examples a forward pass of the peer; it accumulates to --batch"
+    )
+    parser.add_argument("--steps", type=int, default=10, help="optimizer steps in all (default 10)")
+    parser.add_argument("--warmup", type=int, default=2, help="steps at the start that are not timed (default 2)")
+    parser.add_argument("--prompt", choices=("short", "full"), help="overrides training.prompt")
+    parser.add_argument("--dtype", choices=("auto", "float32", "bfloat16"), default="auto")
+    parser.add_argument("--peers", nargs="*", default=["trl"], choices=PEERS)
+    parser.add_argument("--validation", type=int, default=32, help="examples for the loss afterwards (default 32)")
+    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--side", help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.side:
+        _side(arguments.side, arguments.task)
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        work = Path(folder) / "work.json"
+        work.write_text(json.dumps(_work(arguments)), encoding="utf-8")
+        measured = {side: _run(side, work) for side in ("burnish", *arguments.peers)}
+    if arguments.peers:
+        measured["ratio"] = round(
+            measured["burnish"]["examples_per_s"] / measured[arguments.peers[0]]["examples_per_s"], 2
+        )
+    measured["machine"] = _machine(measured["burnish"].pop("dtype"))
+    for peer in arguments.peers:
+        measured[peer].pop("dtype")
+    print(json.dumps(measured, indent=None if arguments.json else 2))
+
+
+def _work(arguments: argparse.Namespace) -> dict[str, Any]:
+    """The token sequences and settings that every side gets."""
+    import burnish
+    from burnish.models.chat import Chat
+    from burnish.prepare import prepare
+
+    loaded = burnish.load_task(arguments.task)
+    training = loaded.config.training
+    prepared = prepare(loaded, count_tokens=False)
+    chat = Chat(burnish.load_tokenizer(loaded.config.model))
+    full = (arguments.prompt or training.prompt) == "full"
+    rows = list(prepared.split.train)
+    random.Random(0).shuffle(rows)
+
+    def tokens(examples: Any) -> list[list[Any]]:
+        encoded = burnish.encode(examples, prepared.task, chat, full=full, max_length=training.max_length).rows
+        return [[list(row.tokens), row.prompt_length] for row in encoded]
+
+    return {
+        "model": loaded.config.model,
+        "dtype": arguments.dtype,
+        "rows": tokens(rows[: arguments.rows]),
+        "validation": tokens(list(prepared.split.validation)[: arguments.validation]),
+        "batch": arguments.batch,
+        "peer_batch": arguments.peer_batch or arguments.batch,
+        "steps": arguments.steps,
+        "warmup": arguments.warmup,
+        "rate": training.learning_rate,
+        "r": training.lora_r,
+        "alpha": training.lora_alpha,
+    }
+
+
+def _run(side: str, work: Path) -> dict[str, Any]:
+    """One side in its own process."""
+    command = [sys.executable, __file__, str(work), "--side", side]
+    done = subprocess.run(
+        command, capture_output=True, text=True, env=os.environ | {"HF_HUB_OFFLINE": "1"}, check=False
+    )
+    if done.returncode:
+        sys.exit(f"{side} failed (status {done.returncode}):\n{done.stderr[-3000:]}")
+    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+def _side(name: str, path: Path) -> None:
+    work = json.loads(path.read_text(encoding="utf-8"))
+    seconds, model, dtype = {"burnish": _burnish, "trl": _trl}[name](work)
+    from burnish.training.loop import peak_memory_mb
+
+    peak = peak_memory_mb(str(model.device.type))
+    timed = seconds[work["warmup"] :]
+    per_step = sum(timed) / len(timed)
+    mean_tokens = sum(len(tokens) for tokens, _ in work["rows"]) / len(work["rows"])
+    mean_labelled = sum(len(tokens) - prompt for tokens, prompt in work["rows"]) / len(work["rows"])
+    rate = work["batch"] / per_step
+    print(
+        json.dumps(
+            {
+                "examples_per_s": round(rate, 3),
+                "tokens_per_s": round(rate * mean_tokens, 1),
+                "labelled_tokens_per_s": round(rate * mean_labelled, 1),
+                "step_s": round(per_step, 3),
+                "peak_mb": round(peak),
+                "loss": round(_loss(model, work["validation"]), 4),
+                "dtype": dtype,
+            }
+        )
+    )
+
+
+def _burnish(work: dict[str, Any]) -> tuple[list[float], Any, str]:
+    """Seconds of each optimizer step, and the trained model."""
+    import burnish
+    from burnish.runs import read_jsonl
+    from burnish.training.encode import Encoded
+
+    base = burnish.load_model(work["model"], dtype=work["dtype"])
+    model = burnish.attach_lora(
+        base.model, r=work["r"], alpha=work["alpha"], dropout=0.0, target_modules="all-linear", seed=0
+    )
+    rows = [
+        Encoded(tuple(tokens), prompt, 1.0, burnish.Source("row", i))
+        for i, (tokens, prompt) in enumerate(work["rows"])
+    ]
+    settings = burnish.TrainingConfig(
+        learning_rate=work["rate"],
+        batch_size=work["batch"],
+        num_epochs=1000,
+        max_steps=work["steps"],
+        evals_per_epoch=1e-6,
+        checkpoint_steps=10**6,
+        tokens_per_batch=2**16,
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        burnish.train(
+            model, rows, [], settings=settings, seed=0, device=base.device, folder=Path(folder),
+            metric=None, metric_name="", progress=burnish.Silent(),
+        )  # fmt: skip
+        lines = [line for line in read_jsonl(Path(folder) / "metrics.jsonl") if "loss" in line]
+    ends = [0.0] + [line["tokens"] / line["tokens_per_second"] for line in lines]
+    return ends[1:], model, str(base.dtype).removeprefix("torch.")
+
+
+def _trl(work: dict[str, Any]) -> tuple[list[float], Any, str]:
+    """As above with TRL's SFTTrainer, without gradient checkpointing, in the number format that Burnish takes."""
+    import torch
+    from datasets import Dataset
+    from peft import LoraConfig
+    from transformers import TrainerCallback
+    from trl import SFTConfig, SFTTrainer
+
+    import burnish
+
+    base = burnish.load_model(work["model"], dtype=work["dtype"])
+    base.model.set_attn_implementation("sdpa")
+    rows = [{"input_ids": tokens, "labels": [-100] * prompt + tokens[prompt:]} for tokens, prompt in work["rows"]]
+    seconds: list[float] = []
+
+    class Clock(TrainerCallback):  # type: ignore[misc]
+        def on_step_begin(self, *_: Any, **__: Any) -> None:
+            self.began = time.perf_counter()
+
+        def on_step_end(self, *_: Any, **__: Any) -> None:
+            seconds.append(time.perf_counter() - self.began)
+
+    with tempfile.TemporaryDirectory() as folder:
+        settings = SFTConfig(
+            output_dir=folder,
+            per_device_train_batch_size=work["peer_batch"],
+            gradient_accumulation_steps=max(1, work["batch"] // work["peer_batch"]),
+            max_steps=work["steps"],
+            learning_rate=work["rate"],
+            lr_scheduler_type="cosine",
+            warmup_steps=max(1, round(0.05 * work["steps"])),
+            bf16=False,
+            gradient_checkpointing=False,
+            max_length=None,
+            dataset_kwargs={"skip_prepare_dataset": True},
+            report_to=[],
+            save_strategy="no",
+            logging_strategy="no",
+            disable_tqdm=True,
+            use_cpu=not torch.cuda.is_available(),
+            dataloader_pin_memory=False,
+        )
+        trainer = SFTTrainer(
+            model=base.model,
+            args=settings,
+            train_dataset=Dataset.from_list(rows),
+            processing_class=base.tokenizer,
+            peft_config=LoraConfig(
+                task_type="CAUSAL_LM",
+                r=work["r"],
+                lora_alpha=work["alpha"],
+                lora_dropout=0.0,
+                target_modules="all-linear",
+            ),
+            callbacks=[Clock()],
+        )
+        trainer.train()
+    return seconds, trainer.model, str(base.dtype).removeprefix("torch.")
+
+
+def _loss(model: Any, rows: list[list[Any]]) -> float:
+    """Mean loss of the labelled tokens, row by row, by transformers' own loss."""
+    import torch
+
+    model.eval()
+    total, count = 0.0, 0
+    with torch.no_grad():
+        for tokens, prompt in rows:
+            ids = torch.tensor([tokens], device=model.device)
+            labels = ids.clone()
+            labels[0, :prompt] = -100
+            total += float(model(input_ids=ids, labels=labels).loss) * (len(tokens) - prompt)
+            count += len(tokens) - prompt
+    return total / count
+
+
+def _machine(dtype: str) -> dict[str, Any]:
+    import torch
+
+    processor = platform.processor() or platform.machine()
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        names = [line.split(":", 1)[1].strip() for line in cpuinfo.read_text().splitlines() if "model name" in line]
+        processor = names[0] if names else processor
+    return {
+        "date": time.strftime("%Y-%m-%d"),
+        "processor": processor,
+        "threads": torch.get_num_threads(),
+        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+        "dtype": dtype,
+        **{name: version(name) for name in ("torch", "transformers", "peft", "trl")},
+    }
+
+
+if __name__ == "__main__":
+    main()

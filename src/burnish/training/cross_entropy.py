@@ -1,0 +1,81 @@
+"""Cross-entropy straight from hidden states: the scores over the vocabulary never exist for all positions at once."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+CHUNK_ELEMENTS = 2**23  # scores computed at a time: 32 MB in float32, which a processor's last cache holds
+
+
+class _LinearCrossEntropy(torch.autograd.Function):
+    """Losses of h Wᵀ in chunks of rows.
+
+    The gradient of loss n is g_n (softmax(h_n Wᵀ) - onehot_n) W. All but the upstream factor g_n is known in the
+    forward pass, where the scores are at hand, so it is computed there and the scores are thrown away (the idea of
+    Liger, Hsu et al. 2024, section 3.2). A trained head needs g_n for its own gradient; then the scores are
+    computed again in the backward pass.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, hidden: Tensor, weight: Tensor, targets: Tensor) -> Tensor:
+        losses = torch.empty(len(hidden), dtype=torch.float32, device=hidden.device)
+        now = ctx.needs_input_grad[0] and not ctx.needs_input_grad[1]
+        gradient = torch.empty_like(hidden) if now else None
+        for part in _chunks(len(hidden), weight.shape[0]):
+            losses[part], scores_gradient = _losses(hidden[part], weight, targets[part], gradient=now)
+            if gradient is not None:
+                gradient[part] = scores_gradient.to(weight.dtype) @ weight
+        ctx.known = now
+        ctx.save_for_backward(hidden if gradient is None else gradient, weight, targets)
+        return losses
+
+    @staticmethod
+    def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor | None, ...]:
+        first, weight, targets = ctx.saved_tensors
+        upstream_N1 = upstream[0][:, None]
+        if ctx.known:
+            return first * upstream_N1.to(first.dtype), None, None
+        hidden_gradient = torch.empty_like(first)
+        weight_gradient = torch.zeros_like(weight, dtype=torch.float32)
+        for part in _chunks(len(first), weight.shape[0]):
+            _, scores_gradient = _losses(first[part], weight, targets[part], gradient=True)
+            scores_gradient = scores_gradient.mul_(upstream_N1[part]).to(weight.dtype)
+            hidden_gradient[part] = scores_gradient @ weight
+            weight_gradient += (scores_gradient.t() @ first[part]).float()
+        return hidden_gradient, weight_gradient.to(weight.dtype), None
+
+
+def linear_cross_entropy(hidden_ND: Tensor, weight_VD: Tensor, targets_N: Tensor) -> Tensor:
+    """-log softmax(hidden weightᵀ) at each target [N], in float32; gradients flow to hidden and a trained weight.
+
+    Equal to cross_entropy(hidden @ weight.T, targets, reduction="none") with the scores taken in float32.
+    """
+    losses: Tensor = _LinearCrossEntropy.apply(hidden_ND, weight_VD, targets_N)  # type: ignore[no-untyped-call]
+    return losses
+
+
+def _chunks(rows: int, vocabulary: int) -> list[slice]:
+    """Equal parts of the rows, each within CHUNK_ELEMENTS scores (at least one row)."""
+    most = max(1, CHUNK_ELEMENTS // vocabulary)
+    parts = max(1, -(-rows // most))
+    size = max(1, -(-rows // parts))
+    return [slice(start, min(rows, start + size)) for start in range(0, rows, size)]
+
+
+def _losses(hidden: Tensor, weight: Tensor, targets: Tensor, *, gradient: bool) -> tuple[Tensor, Tensor]:
+    """Losses [n] and, when asked for, softmax - onehot [n, V] in float32 (else the room it would take)."""
+    scores = (hidden @ weight.t()).float()
+    rows = torch.arange(len(targets), device=targets.device)
+    highest = scores.amax(dim=1, keepdim=True)
+    scores.sub_(highest)
+    wanted = scores[rows, targets]
+    scores.exp_()
+    total = scores.sum(dim=1, keepdim=True)
+    losses = total.log()[:, 0] - wanted
+    if gradient:
+        scores.div_(total)
+        scores[rows, targets] -= 1.0
+    return losses, scores
