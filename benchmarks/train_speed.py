@@ -196,7 +196,7 @@ def _trl(work: dict[str, Any]) -> tuple[list[float], Any, str]:
             lr_scheduler_type="cosine",
             warmup_steps=max(1, round(0.05 * work["steps"])),
             bf16=False,
-            gradient_checkpointing=False,
+            activation_checkpointing=False,
             max_length=None,
             dataset_kwargs={"skip_prepare_dataset": True},
             report_to=[],

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 import torch
-from helpers_training import lora_model, rows, settings
 
 from burnish.models.generate import Engine, Request
 from burnish.models.load import Loaded
 from burnish.training.batches import collate, micro_batches
 from burnish.training.forward import TokenLosses
 from burnish.training.objectives.sft import sft_loss
+from helpers_training import lora_model, rows, settings
 
 
 def gradients(model, made, *, share, budget=10**6):
