@@ -11,6 +11,7 @@ import pytest
 import torch
 from transformers import Qwen3Config
 
+from burnish.models import generate
 from burnish.models.constrain import Constrainer, LabelMatcher, bits_to_bool
 from burnish.models.generate import Engine, Request, shared_length
 from burnish.records import JsonSchema, Labels, Message
@@ -64,12 +65,17 @@ def test_other_family_without_grouped_attention():
         assert list(answer.tokens) == slow_greedy(loaded, chat, request)[0]
 
 
-def test_answers_do_not_depend_on_the_batch():
+@pytest.mark.parametrize("prefill", [1, 30, 64, 10**6])
+def test_answers_do_not_depend_on_the_batch(monkeypatch, prefill):
+    """Neither on the rows of a batch, nor on how many prompt tokens are read at a time."""
     loaded, chat = tiny_loaded()
     asked = requests(chat)
     small = Engine(loaded, chat, tokens_per_batch=64, max_rows=1).generate(asked)
+    monkeypatch.setattr(generate, "PREFILL_TOKENS", prefill)
     large = Engine(loaded, chat).generate(asked)
     assert [answer.tokens for answer in small] == [answer.tokens for answer in large]
+    for one, other in zip(small, large, strict=True):
+        assert one.logprobs == pytest.approx(other.logprobs, abs=1e-4)
 
 
 def test_sampling_is_seeded_per_request():

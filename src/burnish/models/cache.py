@@ -11,50 +11,80 @@ from burnish.models.attention import KeyValues
 
 
 class _BufferLayer(DynamicLayer):
-    """Keys and values written into room set aside at the start, so that a step copies nothing."""
+    """Keys and values written into room set aside at the start, so that a step copies nothing.
 
-    def __init__(self, capacity: int) -> None:
+    part: the rows, and the column of their first token, that are being filled by themselves; None: all rows.
+    """
+
+    def __init__(self, keys: Tensor, values: Tensor) -> None:
         super().__init__()
-        self._capacity = capacity
+        self._buffers = keys, values
         self._filled = 0
-        self._buffers: tuple[Tensor, Tensor] | None = None
+        self.part: tuple[slice, int] | None = None
 
     def update(self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
-        added = key_states.shape[2]
-        if self._buffers is None or self._filled + added > self._buffers[0].shape[2]:
-            self._grow(key_states, added)
-        assert self._buffers is not None
+        rows, start = self.part or (slice(None), self._filled)
+        end = start + key_states.shape[2]
+        if end > self._buffers[0].shape[2]:
+            self._grow(2 * end)
         keys, values = self._buffers
-        end = self._filled + added
-        keys[:, :, self._filled : end] = key_states
-        values[:, :, self._filled : end] = value_states
+        keys[rows, :, start:end] = key_states
+        values[rows, :, start:end] = value_states
+        if self.part is not None:
+            return keys[rows, :, start:end], values[rows, :, start:end]
+        self.fill(end)
+        return self.keys, self.values
+
+    def fill(self, end: int) -> None:
+        """All rows hold tokens up to this column."""
+        keys, values = self._buffers
         self._filled = end
         self.keys, self.values = keys[:, :, :end], values[:, :, :end]
         self.is_initialized = True
-        return self.keys, self.values
 
-    def _grow(self, like: Tensor, added: int) -> None:
-        rows, heads, _, width = like.shape
-        room = max(self._capacity, 2 * (self._filled + added) if self._filled else added)
-        fresh = (like.new_empty(rows, heads, room, width), like.new_empty(rows, heads, room, width))
-        if self._buffers is not None:
-            for new, old in zip(fresh, self._buffers, strict=True):
-                new[:, :, : self._filled] = old[:, :, : self._filled]
-        self._buffers = fresh
+    def get_seq_length(self) -> int:
+        """Columns in front of the tokens that are read next."""
+        return 0 if self.part is not None else self._filled
+
+    def _grow(self, capacity: int) -> None:
+        rows, heads, _, width = self._buffers[0].shape
+        fresh = tuple(old.new_zeros(rows, heads, capacity, width) for old in self._buffers)
+        for new, old in zip(fresh, self._buffers, strict=True):
+            new[:, :, : old.shape[2]] = old
+        self._buffers = fresh[0], fresh[1]
 
     def batch_select_indices(self, indices: Tensor) -> None:
-        if self._buffers is not None:
-            keys, values = self._buffers
-            self._buffers = (keys[indices], values[indices])
-            self.keys = self._buffers[0][:, :, : self._filled]
-            self.values = self._buffers[1][:, :, : self._filled]
+        keys, values = self._buffers
+        self._buffers = keys[indices], values[indices]
+        self.fill(self._filled)
 
 
 class BufferCache(Cache):
-    """A cache with room for `capacity` tokens a layer (it grows when that is not enough)."""
+    """A cache for a number of rows with room for `capacity` tokens a layer (it grows when that is not enough)."""
 
-    def __init__(self, config: Any, capacity: int) -> None:
-        super().__init__(layers=[_BufferLayer(capacity) for _ in range(int(config.num_hidden_layers))])
+    def __init__(self, config: Any, rows: int, capacity: int, like: Tensor) -> None:
+        """like: a tensor of the keys' number format on their device.
+
+        All room is taken before the first token is read: taken layer by layer, it would fill the holes that the
+        activations leave, and these would need fresh memory in every layer. It is zeroed, since padded columns of a
+        part are never written, and 0 x NaN is NaN.
+        """
+        heads = int(getattr(config, "num_key_value_heads", None) or config.num_attention_heads)
+        width = int(getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads)
+        shape = (rows, heads, capacity, width)
+        layers = [_BufferLayer(like.new_zeros(shape), like.new_zeros(shape)) for _ in range(config.num_hidden_layers)]
+        super().__init__(layers=layers)
+
+    def begin_part(self, rows: slice, column: int) -> None:
+        """The next tokens belong to these rows alone, the first of them in this column; they see only each other."""
+        for layer in self.layers:
+            layer.part = (rows, column)
+
+    def end_parts(self, end: int) -> None:
+        """All rows have been filled up to column `end`, and are read together from here on."""
+        for layer in self.layers:
+            layer.part = None
+            layer.fill(end)
 
 
 def key_values(cache: Any) -> KeyValues:

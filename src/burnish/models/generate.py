@@ -23,6 +23,8 @@ from burnish.models.constrain import Constrainer, Matcher, bits_to_bool
 from burnish.models.load import Loaded
 from burnish.records import Completion, Constraint
 
+PREFILL_TOKENS = 2048  # prompt tokens read at a time: their activations stay small enough to be used again
+
 
 class Request(NamedTuple):
     """One prompt to answer. tokens: the whole prompt."""
@@ -53,7 +55,7 @@ class Engine:
     tokens_per_batch bounds rows × (prompt + answer) of a batch; max_rows bounds its rows.
     """
 
-    def __init__(self, loaded: Loaded, chat: Chat, *, tokens_per_batch: int = 16384, max_rows: int = 64) -> None:
+    def __init__(self, loaded: Loaded, chat: Chat, *, tokens_per_batch: int = 16384, max_rows: int = 256) -> None:
         self.loaded = loaded
         self.chat = chat
         self.model = loaded.model
@@ -229,7 +231,7 @@ class _BatchState:
         if supports_prefix(model):
             self._prefix = key_values(prefix) if prefix is not None else None
             capacity = longest + max(row.request.max_new_tokens for row in rows) + 1
-            self._cache: Any = BufferCache(model.config, capacity)
+            self._cache: Any = BufferCache(model.config, len(rows), capacity, model.get_output_embeddings().weight)
             return
         from transformers import DynamicCache
 
@@ -241,18 +243,41 @@ class _BatchState:
     def step(self, pending: list[list[int]], positions: list[int]) -> Tensor:
         """Read each row's pending tokens (at least one); logits behind the last of them [rows, vocabulary]."""
         width = max(len(tokens) for tokens in pending)
-        ids = torch.zeros(len(pending), width, dtype=torch.long)
-        mask = torch.zeros(len(pending), width, dtype=torch.long)
-        position = torch.zeros(len(pending), width, dtype=torch.long)
-        for i, (tokens, first) in enumerate(zip(pending, positions, strict=True)):
-            ids[i, width - len(tokens) :] = torch.tensor(tokens)
-            mask[i, width - len(tokens) :] = 1
-            position[i, width - len(tokens) :] = torch.arange(first, first + len(tokens))
-        self._mask = torch.cat([self._mask, mask.to(self._device)], dim=1)
+        parts = self._parts([len(tokens) for tokens in pending])
+        mask = torch.zeros(len(pending), width, dtype=torch.long, device=self._device)
+        logits = []
+        for part in parts:
+            inputs = _left_padded(pending[part], positions[part])
+            own = inputs[1].shape[1]
+            mask[part, width - own :] = inputs[1].to(self._device)
+            if len(parts) > 1:
+                self._cache.begin_part(part, width - own)
+                seen = mask[part, width - own :]
+            else:
+                seen = torch.cat([self._mask, mask], dim=1)
+            logits.append(self._read(*inputs, seen))
+        if len(parts) > 1:
+            self._cache.end_parts(width)
+        self._mask = torch.cat([self._mask, mask], dim=1)
+        return torch.cat(logits)
+
+    def _parts(self, lengths: list[int]) -> list[slice]:
+        """Rows that are read together: all of them, but at the start PREFILL_TOKENS at a time."""
+        if self._mask.shape[1] or not isinstance(self._cache, BufferCache):
+            return [slice(0, len(lengths))]
+        parts = [slice(0, 0)]
+        for row, _ in enumerate(lengths):
+            start = parts[-1].start
+            if row > start and (row + 1 - start) * max(lengths[start : row + 1]) > PREFILL_TOKENS:
+                parts.append(slice(row, row))
+            parts[-1] = slice(parts[-1].start, row + 1)
+        return parts
+
+    def _read(self, ids: Tensor, mask: Tensor, position: Tensor, seen: Tensor) -> Tensor:
         extra = {"shared_prefix": self._prefix} if self._prefix is not None else {}
         out = self._model(
             input_ids=ids.to(self._device),
-            attention_mask=self._mask,
+            attention_mask=seen,
             position_ids=position.to(self._device),
             past_key_values=self._cache,
             use_cache=True,
@@ -269,6 +294,17 @@ class _BatchState:
         index = torch.tensor(rows, device=self._device)
         self._cache.batch_select_indices(index)
         self._mask = self._mask[index]
+
+
+def _left_padded(pending: list[list[int]], positions: list[int]) -> tuple[Tensor, Tensor, Tensor]:
+    """Tokens, which of them are real, and their positions, each [rows, longest]."""
+    width = max(len(tokens) for tokens in pending)
+    ids, mask, position = (torch.zeros(len(pending), width, dtype=torch.long) for _ in range(3))
+    for i, (tokens, first) in enumerate(zip(pending, positions, strict=True)):
+        ids[i, width - len(tokens) :] = torch.tensor(tokens)
+        mask[i, width - len(tokens) :] = 1
+        position[i, width - len(tokens) :] = torch.arange(first, first + len(tokens))
+    return ids, mask, position
 
 
 def shared_length(prompts: Sequence[tuple[int, ...]], least: int = 8) -> int:
