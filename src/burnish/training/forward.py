@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from burnish.models.attention import pack, supports_prefix
 from burnish.training.batches import Batch
 from burnish.training.cross_entropy import linear_cross_entropy
 
@@ -29,37 +30,49 @@ class TokenLosses:
 
         They flow through the shared prefix's keys and values too: the result is that of full rows.
         """
+        inputs, labelled = self._inputs(batch)
         if self.fused:
             hidden: list[Tensor] = []
 
             def take(_: torch.nn.Module, arguments: tuple[Tensor]) -> tuple[Tensor]:
-                hidden.append(arguments[0][batch.rows_N, batch.columns_N])
+                hidden.append(arguments[0][labelled])
                 return (arguments[0][:1, :1],)
 
-            self._run(batch, take)
+            self._run(inputs, take)
             return linear_cross_entropy(hidden[0], self._head.weight, batch.targets_N)
 
         def select(_: torch.nn.Module, arguments: tuple[Tensor]) -> tuple[Tensor]:
-            return (arguments[0][batch.rows_N, batch.columns_N],)
+            return (arguments[0][labelled],)
 
-        logits_NV = self._run(batch, select)
+        logits_NV = self._run(inputs, select)
         return torch.nn.functional.cross_entropy(logits_NV.float(), batch.targets_N, reduction="none")
 
-    def _run(self, batch: Batch, at_head: Any) -> Tensor:
+    def _inputs(self, batch: Batch) -> tuple[dict[str, Any], tuple[Tensor, Tensor]]:
+        """The model's arguments, and where in its hidden states the labelled positions are."""
+        rows, columns = batch.tokens_BT.shape
+        device = batch.tokens_BT.device
+        places = torch.arange(columns, device=device)
+        if not supports_prefix(self._model):
+            assert batch.prefix_P is None, "this model's attention knows no shared prefix"
+            return {"input_ids": batch.tokens_BT, "position_ids": places[None]}, (batch.rows_N, batch.columns_N)
+        prefix_P = batch.tokens_BT.new_empty(0) if batch.prefix_P is None else batch.prefix_P
+        prefix = len(prefix_P)
+        layout = pack(prefix, rows, columns, self._head.weight)
+        inputs = {
+            "input_ids": torch.cat([prefix_P, batch.tokens_BT.flatten()])[None],
+            "position_ids": torch.cat([torch.arange(prefix, device=device), (prefix + places).repeat(rows)])[None],
+            "attention_mask": layout.row_mask,  # four axes: transformers makes none of its own
+            "packed": layout,
+        }
+        return inputs, (torch.zeros_like(batch.rows_N), prefix + batch.rows_N * columns + batch.columns_N)
+
+    def _run(self, inputs: dict[str, Any], at_head: Any) -> Tensor:
         """The model's scores, its head being given what at_head returns."""
-        extra: dict[str, Any] = {}
-        start = 0
-        if batch.prefix_P is not None:
-            extra["shared_prefix"] = prefix_key_values(self._model, batch.prefix_P)
-            start = len(batch.prefix_P)
-        width = batch.tokens_BT.shape[1]
-        positions = torch.arange(start, start + width, device=batch.tokens_BT.device)[None]
         hook = self._head.register_forward_pre_hook(at_head)
         try:
-            out = self._model(input_ids=batch.tokens_BT, position_ids=positions, use_cache=False, **extra)
+            logits: Tensor = self._model(**inputs, use_cache=False).logits
         finally:
             hook.remove()
-        logits: Tensor = out.logits
         return logits
 
     @torch.no_grad()
@@ -76,14 +89,3 @@ class TokenLosses:
             hook.remove()
         expected = seen[0] @ self._head.weight.t()
         return bool(torch.allclose(scores.float(), expected.float(), rtol=1e-2, atol=1e-3))
-
-
-def prefix_key_values(model: Any, prefix_P: Tensor) -> list[tuple[Tensor, Tensor]]:
-    """Keys and values of every layer for one sequence, [1, kv_heads, P, head_dim] each, with gradients."""
-    from transformers import DynamicCache
-
-    from burnish.models.cache import key_values
-
-    cache = DynamicCache(config=model.config)
-    model(input_ids=prefix_P[None], past_key_values=cache, use_cache=True, logits_to_keep=1)
-    return list(key_values(cache))
