@@ -138,7 +138,7 @@ def _burnish(work: dict[str, Any]) -> tuple[list[float], Any, str]:
     from burnish.training.encode import Encoded
 
     base = burnish.load_model(work["model"], dtype=work["dtype"])
-    model = burnish.attach_lora(
+    model = burnish.attach_adapter(
         base.model, r=work["r"], alpha=work["alpha"], dropout=0.0, target_modules="all-linear", seed=0
     )
     rows = [

@@ -52,7 +52,7 @@ def answers(loaded: burnish.Loaded) -> list[str]:
 before = answers(base)
 
 # LoRA on every linear layer, and a training loop.
-model = burnish.attach_lora(base.model, r=16, alpha=32, dropout=0.0, target_modules="all-linear", seed=7)
+model = burnish.attach_adapter(base.model, r=16, alpha=32, dropout=0.0, target_modules="all-linear", seed=7)
 model.train()
 token_losses = burnish.TokenLosses(model)
 optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=1e-3)

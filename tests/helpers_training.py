@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from burnish.config import TrainingConfig
-from burnish.models.adapters import attach_lora
+from burnish.models.adapters import attach_adapter
 from burnish.progress import Silent
 from burnish.records import Message, Source
 from burnish.training.encode import Encoded
@@ -34,14 +34,16 @@ def settings(**changes: Any) -> TrainingConfig:
 
 
 def lora_model(config: TrainingConfig, **options: Any) -> tuple[Any, Any]:
-    """A tiny model with LoRA as the settings say, and its chat template."""
+    """A tiny model with what the settings train, and its chat template."""
     loaded, chat = tiny_loaded(**options)
-    model = attach_lora(
+    model = attach_adapter(
         loaded.model,
+        method=config.method,
         r=config.lora_r,
         alpha=config.lora_alpha,
         dropout=config.lora_dropout,
         target_modules=config.lora_target_modules,
+        rank_stabilised=config.lora_rank_stabilised,
         seed=1,
     )
     return model, chat

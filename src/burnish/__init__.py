@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from burnish.evaluation.evaluate import comparisons, evaluate
     from burnish.evaluation.gate import decide
     from burnish.lifecycle import Run, run
-    from burnish.models.adapters import attach_lora, load_adapter
+    from burnish.models.adapters import attach_adapter, load_adapter
     from burnish.models.chat import Chat
     from burnish.models.generate import Engine, Request
     from burnish.models.load import Loaded, load_model, load_tokenizer
@@ -90,7 +90,7 @@ _HOMES = {
     "burnish.evaluation.evaluate": "comparisons evaluate",
     "burnish.evaluation.gate": "decide",
     "burnish.lifecycle": "Run run",
-    "burnish.models.adapters": "attach_lora load_adapter",
+    "burnish.models.adapters": "attach_adapter load_adapter",
     "burnish.models.chat": "Chat",
     "burnish.models.generate": "Engine Request",
     "burnish.models.load": "Loaded load_model load_tokenizer",
@@ -155,7 +155,7 @@ __all__ = [
     "TrainingResult",
     "Verdict",
     "__version__",
-    "attach_lora",
+    "attach_adapter",
     "check_examples",
     "check_files",
     "collate",

@@ -36,6 +36,7 @@ class Bench:
         self._folder = folder
         self._progress = progress
         self._model: Loaded | None = None
+        self._model_is_base = True
         self._chat_template: Chat | None = None
 
     def predict(self, name: str, examples: Sequence[Example]) -> list[Prediction]:
@@ -45,14 +46,20 @@ class Bench:
     def training_words(self) -> str:
         """One line about what will be trained."""
         training = self._config.training
+        what = {
+            "lora": f"LoRA r={training.lora_r}",
+            "dora": f"DoRA r={training.lora_r}",
+            "ia3": "IA3",
+            "full": "all weights",
+        }
         return (
-            f"LoRA r={training.lora_r} of {self._config.model} on {len(self._prepared.split.train):,} examples, "
+            f"{what[training.method]} of {self._config.model} on {len(self._prepared.split.train):,} examples, "
             f"{training.num_epochs:g} epochs, rate {training.learning_rate:g}"
         )
 
     def train(self) -> None:
         """Train and leave adapter/ in the run folder; a finished adapter is not trained again."""
-        from burnish.models.adapters import attach_lora, write_adapter
+        from burnish.models.adapters import attach_adapter, write_adapter
         from burnish.training.encode import encode, refuse_too_long
         from burnish.training.guards import check_labels
         from burnish.training.loop import train
@@ -72,15 +79,17 @@ class Bench:
             )
         check_labels(encoding.rows, chat)
         validation = encode(split.validation, task, chat, full=full, max_length=limit).rows
-        model = attach_lora(
+        model = attach_adapter(
             base.model,
+            method=settings.method,
             r=settings.lora_r,
             alpha=settings.lora_alpha,
             dropout=settings.lora_dropout,
             target_modules=settings.lora_target_modules,
+            rank_stabilised=settings.lora_rank_stabilised,
             seed=self._config.seed,
         )
-        self._model = base._replace(model=model)
+        self._model, self._model_is_base = base._replace(model=model), False
         result = train(
             model,
             encoding.rows,
@@ -94,7 +103,7 @@ class Bench:
             progress=self._progress,
         )
         temporary = Path(tempfile.mkdtemp(dir=self._folder.path, prefix=".writing-"))
-        write_adapter(model, temporary, self._info(base, chat))
+        write_adapter(model, base.tokenizer, temporary, self._info(base, chat))
         if target.exists():
             shutil.rmtree(target)
         commit_folder(temporary, target)
@@ -126,14 +135,17 @@ class Bench:
         return local_system(name, self._prepared.task, engine, self._config, full=full, shots=shots)
 
     def _base(self) -> Loaded:
-        """The base model. Once training has put an adapter on it, a fresh copy is loaded for whoever asks."""
+        """The base model. Once training has changed it, a fresh copy is loaded for whoever asks."""
         from burnish.models.load import load_model
 
-        if self._model is None or hasattr(self._model.model, "peft_config"):
-            config = self._config
+        if self._model is None or not self._model_is_base:
+            config, dtype = self._config, self._config.training.dtype
+            if config.training.method == "full" and dtype == "auto":
+                dtype = "float32"  # bfloat16 has 8 bits: it would round most updates of a weight away
             self._model = load_model(
-                config.model, dtype=config.training.dtype, base_dir=self._task_file.base_dir, progress=self._progress
+                config.model, dtype=dtype, base_dir=self._task_file.base_dir, progress=self._progress
             )
+            self._model_is_base = True
         return self._model
 
     def _chat(self) -> Chat:
@@ -154,7 +166,7 @@ class Bench:
         from burnish.models.generate import Engine
 
         tuned = load_adapter(self._base(), self._folder.path / "adapter")
-        self._model = tuned
+        self._model, self._model_is_base = tuned, False
         return Engine(tuned, self._chat(), tokens_per_batch=self._config.generation.tokens_per_batch)
 
     def _validation_metric(self) -> Callable[[], float] | None:
@@ -188,6 +200,7 @@ class Bench:
             task=self._config.model_dump(mode="json", by_alias=True),
             labels=self._prepared.labels,
             chat_template=chat.template,
+            method=self._config.training.method,
             tools=split.train[0].tools if getattr(task, "shared_tools", False) else (),
         )
 

@@ -8,7 +8,15 @@ import pytest
 import torch
 
 from burnish.errors import ModelError
-from burnish.models.adapters import AdapterInfo, adapter_state, attach_lora, load_adapter, read_info, write_adapter
+from burnish.models.adapters import (
+    METHODS,
+    AdapterInfo,
+    adapter_state,
+    attach_adapter,
+    load_adapter,
+    read_info,
+    write_adapter,
+)
 from burnish.models.load import load_model, quiet_transformers
 from tiny import save_tiny, tiny_model
 
@@ -17,7 +25,7 @@ INFO = AdapterInfo("tiny", "", "float32", "be brief", "short", {"kind": "generat
 
 def lora(model, **changes):
     options = {"r": 4, "alpha": 8.0, "dropout": 0.0, "target_modules": "all-linear", "seed": 1} | changes
-    return attach_lora(model, **options)
+    return attach_adapter(model, **options)
 
 
 def test_saved_and_loaded_gives_the_same_answers(tmp_path):
@@ -29,18 +37,64 @@ def test_saved_and_loaded_gives_the_same_answers(tmp_path):
     tokens = torch.arange(5, 25)[None]
     before = model(tokens).logits
     (tmp_path / "adapter").mkdir()
-    write_adapter(model, tmp_path / "adapter", INFO._replace(base_hash=loaded.base_hash))
+    write_adapter(model, loaded.tokenizer, tmp_path / "adapter", INFO._replace(base_hash=loaded.base_hash))
     fresh = load_adapter(load_model(str(tmp_path / "base"), dtype="float32"), tmp_path / "adapter")
     torch.testing.assert_close(fresh.model(tokens).logits, before)
     assert not torch.allclose(load_model(str(tmp_path / "base"), dtype="float32").model(tokens).logits, before)
     assert read_info(tmp_path / "adapter").labels == ("a", "b")
 
 
+@pytest.mark.parametrize("method", METHODS)
+def test_every_method_starts_as_the_base_and_comes_back_as_saved(tmp_path, method):
+    loaded = load_model(str(save_tiny(tmp_path / "base")), dtype="float32")
+    tokens = torch.arange(5, 25)[None]
+    base = loaded.model(tokens).logits.detach()
+    model = attach_adapter(loaded.model, method=method, r=4, seed=1)
+    torch.testing.assert_close(model(tokens).logits, base)
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    assert trained
+    with torch.no_grad():
+        for parameter in trained:
+            parameter.add_(torch.randn(parameter.shape, generator=torch.Generator().manual_seed(0)) * 0.05)
+    changed = model(tokens).logits
+    assert not torch.allclose(changed, base, atol=1e-3)
+    (tmp_path / "adapter").mkdir()
+    write_adapter(
+        model, loaded.tokenizer, tmp_path / "adapter", INFO._replace(base_hash=loaded.base_hash, method=method)
+    )
+    fresh = load_adapter(load_model(str(tmp_path / "base"), dtype="float32"), tmp_path / "adapter")
+    torch.testing.assert_close(fresh.model(tokens).logits, changed, rtol=1e-4, atol=1e-5)
+
+
+def test_methods_train_what_their_papers_say():
+    sizes = {}
+    for method in METHODS:
+        model = attach_adapter(tiny_model(), method=method, r=4)
+        sizes[method] = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
+    config = tiny_model().config
+    key_value = 2 * config.num_key_value_heads * config.hidden_size // config.num_attention_heads
+    assert sizes["ia3"] == config.num_hidden_layers * (key_value + config.intermediate_size)
+    assert sizes["full"] == sum(parameter.numel() for parameter in tiny_model().parameters())
+    # DoRA adds a magnitude for every output of every adapted layer.
+    outputs = 2 * config.hidden_size + key_value + 2 * config.intermediate_size + config.hidden_size
+    assert sizes["dora"] == sizes["lora"] + config.num_hidden_layers * outputs
+
+
+def test_rank_stabilised_scale():
+    plain, stabilised = (
+        attach_adapter(tiny_model(), r=4, alpha=8, rank_stabilised=on)
+        .base_model.model.model.layers[0]
+        .self_attn.q_proj
+        for on in (False, True)
+    )
+    assert (plain.scaling["default"], stabilised.scaling["default"]) == (2.0, 4.0)
+
+
 def test_peft_alone_can_read_it(tmp_path):
     from peft import PeftModel
 
     model = lora(tiny_model())
-    write_adapter(model, tmp_path, INFO)
+    write_adapter(model, None, tmp_path, INFO)
     with quiet_transformers():
         fresh = PeftModel.from_pretrained(tiny_model(), str(tmp_path))
     assert all(

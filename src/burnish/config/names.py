@@ -90,6 +90,8 @@ ALIASES: dict[str, Alias] = {
     "lr_scheduler_type": Alias("training.lr_scheduler", f"{_FACTORY}, {_TRL}", _schedule),
     "lora_rank": Alias("training.lora_r", _FACTORY),
     "r": Alias("training.lora_r", _UNSLOTH),
+    "use_rslora": Alias("training.lora_rank_stabilised", _FACTORY),
+    "peft_use_rslora": Alias("training.lora_rank_stabilised", _AXOLOTL),
     "lora_target": Alias("training.lora_target_modules", _FACTORY, _modules),
     "target_modules": Alias("training.lora_target_modules", _UNSLOTH, _modules),
     "lora_target_linear": Alias("training.lora_target_modules", _AXOLOTL, _all_linear),

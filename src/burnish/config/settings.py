@@ -97,14 +97,15 @@ class SplitConfig(Settings):
 
 
 class TrainingConfig(Settings):
-    """LoRA supervised fine-tuning."""
+    """Supervised fine-tuning: what is trained, and how."""
 
-    method: Literal["lora"] = Field(default="lora", description="What is trained.")
+    method: Literal["lora", "dora", "ia3", "full"] = Field(default="lora", description="What is trained.")
     prompt: Literal["short", "full"] = Field(
         default="short", description="short: instruction only; full: with the labels or the schema."
     )
     lora_r: int = Field(default=16, ge=1, le=1024, description="LoRA rank.")
     lora_alpha: float = Field(default=32, gt=0, description="LoRA scale: updates are multiplied by alpha / r.")
+    lora_rank_stabilised: bool = Field(default=False, description="Scale by alpha / sqrt(r) instead.")
     lora_dropout: float = Field(default=0.0, ge=0, lt=1, description="Dropout in front of the LoRA matrices.")
     lora_target_modules: Annotated[list[str], Field(min_length=1)] | Literal["all-linear"] = Field(
         default="all-linear", description="Names of the modules that get an adapter, or all-linear."

@@ -74,10 +74,10 @@ def front_matter(data: RunData) -> str:
     kind = str(data.config.get("kind") or "")
     fields: dict[str, Any] = {
         "base_model": hub_id,
-        "library_name": "peft",
+        "library_name": "transformers" if _method(data) == "full" else "peft",
         "pipeline_tag": TASK_TYPES.get(kind, "text-generation"),
         "license": known.licence.lower() if known else None,
-        "tags": ["burnish", "lora", kind.replace("_", "-"), f"base_model:adapter:{hub_id}"],
+        "tags": ["burnish", _method(data), kind.replace("_", "-"), f"base_model:{_relation(data)}:{hub_id}"],
         "metrics": sorted(data.evaluations.get(data.candidate, {}).get("metrics", {})),
     }
     results = [
@@ -127,6 +127,19 @@ def _bullets(facts: Iterable[tuple[str, str]]) -> str:
     return "\n".join(f"- {escape(key)}: {escape(value)}" for key, value in facts)
 
 
+_NOUNS = {"lora": "A LoRA adapter", "dora": "A DoRA adapter", "ia3": "An IA3 adapter", "full": "A full fine-tune"}
+
+
+def _method(data: RunData) -> str:
+    training = data.config.get("training")
+    return str(training.get("method") or "lora") if isinstance(training, dict) else "lora"
+
+
+def _relation(data: RunData) -> str:
+    """The model hub's word for how a model relates to its base."""
+    return "finetune" if _method(data) == "full" else "adapter"
+
+
 def _heading(data: RunData) -> list[str]:
     model = escape(data.config.get("model") or "an unknown base model")
     kind = escape(str(data.config.get("kind") or "task").replace("_", " "))
@@ -135,7 +148,7 @@ def _heading(data: RunData) -> list[str]:
     verdict = verdicts.get(data.decision, f"**No verdict: the run is {status}.**")
     return [
         f"# {escape(data.name)}",
-        f"A LoRA adapter of {model}, fine-tuned for one {kind} task with Burnish."
+        f"{_NOUNS.get(_method(data), 'An adapter')} of {model}, fine-tuned for one {kind} task with Burnish."
         if data.run.get("training")
         else f"Systems compared for one {kind} task on {model} with Burnish. This run holds no trained adapter.",
         verdict,
