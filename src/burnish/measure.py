@@ -162,10 +162,11 @@ class Bench:
 
     def _tuned_engine(self) -> Engine:
         """The saved adapter on a fresh base: what is measured is what is shipped."""
-        from burnish.models.adapters import load_adapter
+        from burnish.models.adapters import load_tuned
         from burnish.models.generate import Engine
 
-        tuned = load_adapter(self._base(), self._folder.path / "adapter")
+        self._model = None  # not two models at once
+        tuned = load_tuned(self._folder.path / "adapter", base_dir=self._task_file.base_dir, progress=self._progress)
         self._model, self._model_is_base = tuned, False
         return Engine(tuned, self._chat(), tokens_per_batch=self._config.generation.tokens_per_batch)
 
@@ -245,9 +246,8 @@ def predictor(
     Template, prompt, tools and constraint are those stored with the adapter. Raises ModelError or RunError; the
     function raises DataError for inputs without tools where every training example had its own.
     """
-    from burnish.models.adapters import load_adapter, read_info
+    from burnish.models.adapters import load_tuned, read_info
     from burnish.models.generate import Engine
-    from burnish.models.load import load_model
 
     progress = progress or Silent()
     info = read_info(run_dir / "adapter")
@@ -255,8 +255,7 @@ def predictor(
     # Answering needs no metric, and the user's own may be out of reach here.
     unmeasured = config.model_copy(update={"goal": config.goal.model_copy(update={"metric": None})})
     task = make_task(unmeasured, info.labels, shared_tools=bool(info.tools))
-    base = load_model(info.base_model, dtype=info.dtype, progress=progress)  # type: ignore[arg-type]
-    tuned = load_adapter(base, run_dir / "adapter")
+    tuned = load_tuned(run_dir / "adapter", progress=progress)
     engine = Engine(tuned, chat_of(tuned, info.chat_template), tokens_per_batch=config.generation.tokens_per_batch)
     system = local_system("tuned", task, engine, config, full=info.prompt == "full")
 

@@ -59,10 +59,10 @@ def test_every_method_starts_as_the_base_and_comes_back_as_saved(tmp_path, metho
     changed = model(tokens).logits
     assert not torch.allclose(changed, base, atol=1e-3)
     (tmp_path / "adapter").mkdir()
-    write_adapter(
-        model, loaded.tokenizer, tmp_path / "adapter", INFO._replace(base_hash=loaded.base_hash, method=method)
-    )
-    fresh = load_adapter(load_model(str(tmp_path / "base"), dtype="float32"), tmp_path / "adapter")
+    info = INFO._replace(base_model=str(tmp_path / "base"), base_hash=loaded.base_hash, method=method)
+    write_adapter(model, loaded.tokenizer, tmp_path / "adapter", info)
+    fresh = load_tuned(tmp_path / "adapter")
+    assert fresh.name == info.base_model
     torch.testing.assert_close(fresh.model(tokens).logits, changed, rtol=1e-4, atol=1e-5)
 
 

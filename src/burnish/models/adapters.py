@@ -12,6 +12,7 @@ import torch
 from burnish.errors import ModelError
 from burnish.models.load import Loaded, load_model, quiet_transformers
 from burnish.models.lora_linear import fuse_lora
+from burnish.progress import Progress
 
 INFO_FILE = "burnish.json"
 Method = Literal["lora", "dora", "ia3", "full"]
@@ -190,7 +191,7 @@ def read_info(folder: Path) -> AdapterInfo:
 
 
 def load_adapter(loaded: Loaded, folder: Path) -> Loaded:
-    """The base model with a saved adapter on it; for a fully trained model, that model.
+    """The base model with a saved adapter on it.
 
     Raises ModelError when the base's weights are not those that the adapter was trained on.
     """
@@ -204,12 +205,20 @@ def load_adapter(loaded: Loaded, folder: Path) -> Loaded:
             where=str(folder),
             fix=f"load {info.base_model} with weights {info.base_hash[:12]}",
         )
-    if info.method == "full":
-        dtype = loaded.dtype if loaded.dtype in (torch.float32, torch.bfloat16) else torch.float32
-        tuned = load_model(str(folder), dtype="float32" if dtype == torch.float32 else "bfloat16")
-        return loaded._replace(model=tuned.model, base_hash=info.base_hash)
     with quiet_transformers():
         model = PeftModel.from_pretrained(loaded.model, str(folder), is_trainable=False)
     fuse_lora(model)
     model.eval()
     return loaded._replace(model=model)
+
+
+def load_tuned(folder: Path, *, base_dir: Path | None = None, progress: Progress | None = None) -> Loaded:
+    """What a run trained, ready to use: its adapter on its base, or its whole model.
+
+    base_dir: what a relative path of the base is relative to. Raises ModelError.
+    """
+    info = read_info(folder)
+    dtype: Any = info.dtype
+    if info.method == "full":
+        return load_model(str(folder), dtype=dtype, progress=progress)._replace(name=info.base_model)
+    return load_adapter(load_model(info.base_model, dtype=dtype, base_dir=base_dir, progress=progress), folder)
