@@ -14,6 +14,7 @@ from burnish.models.adapters import (
     adapter_state,
     attach_adapter,
     load_adapter,
+    load_tuned,
     read_info,
     write_adapter,
 )
