@@ -6,7 +6,6 @@ import itertools
 
 import pytest
 import torch
-from helpers_training import lora_model, rows, settings
 
 from burnish.errors import TrainingError
 from burnish.models.chat import Chat
@@ -14,6 +13,7 @@ from burnish.records import Source
 from burnish.training.encode import Encoded, Encoding, refuse_too_long
 from burnish.training.guards import MovedGuard, check_labels
 from burnish.training.schedule import learning_rate
+from helpers_training import lora_model, rows, settings
 from tiny import tiny_tokenizer
 
 

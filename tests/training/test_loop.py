@@ -7,12 +7,12 @@ import shutil
 
 import pytest
 import torch
-from helpers_training import lora_model, rows, run_training, settings
 
 from burnish.errors import Interrupted, TrainingError
 from burnish.models.adapters import adapter_state
 from burnish.runs import read_jsonl
 from burnish.training import checkpoints, loop
+from helpers_training import lora_model, rows, run_training, settings
 
 
 class Notes:
