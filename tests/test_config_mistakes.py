@@ -55,7 +55,7 @@ MISTAKES = {
     "a percentage": Mistake("goal: {margin: 5}\n", 5, "goal.margin", "5% is written 0.05"),
     "not a number": Mistake("goal: {target: .nan}\n", 5, "goal.target", "a number from 0 to 1"),
     "infinite": Mistake("training: {weight_decay: .inf}\n", 5, "training.weight_decay", "a number of 0 or more"),
-    "not a choice": Mistake("training: {method: lorra}\n", 5, "training.method", "the default is lora"),
+    "not a choice": Mistake("training: {method: lorra}\n", 5, "training.method", "did you mean lora?"),
     "unknown choice": Mistake("training: {dtype: int3}\n", 5, "training.dtype", "one of auto, float32, bfloat16"),
     "unknown baseline": Mistake("baselines: [prompt, fewshot]\n", 5, "baselines[1]", "did you mean few_shot?"),
     "no baseline": Mistake("baselines: []\n", 5, "baselines", "must not be empty"),
