@@ -54,7 +54,7 @@ def main() -> None:
         measured["ratio"] = round(
             measured["burnish"]["examples_per_s"] / measured[arguments.peers[0]]["examples_per_s"], 2
         )
-    measured["machine"] = _machine(measured["burnish"].pop("dtype"))
+    measured["machine"] = _machine(measured["burnish"].pop("dtype"), arguments.peers)
     for peer in arguments.peers:
         measured[peer].pop("dtype")
     print(json.dumps(measured, indent=None if arguments.json else 2))
@@ -240,7 +240,7 @@ def _loss(model: Any, rows: list[list[Any]]) -> float:
     return total / count
 
 
-def _machine(dtype: str) -> dict[str, Any]:
+def _machine(dtype: str, peers: list[str]) -> dict[str, Any]:
     import torch
 
     processor = platform.processor() or platform.machine()
@@ -254,7 +254,7 @@ def _machine(dtype: str) -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
         "dtype": dtype,
-        **{name: version(name) for name in ("torch", "transformers", "peft", "trl")},
+        **{name: version(name) for name in ("torch", "transformers", "peft", *peers)},
     }
 
 

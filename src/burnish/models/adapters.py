@@ -143,13 +143,13 @@ def restore_adapter_state(model: Any, state: dict[str, torch.Tensor]) -> None:
 
         unexpected = list(getattr(set_peft_model_state_dict(model, state), "unexpected_keys", []) or [])
     else:
-        unexpected = sorted(set(state) ^ {name for name, _ in model.named_parameters()})
+        weights = dict(model.named_parameters())
+        unexpected = sorted(set(state) ^ set(weights))
+        with torch.no_grad():
+            for name in set(state) & set(weights):
+                weights[name].copy_(state[name])
     if unexpected:
         raise ModelError("the saved tensors do not fit the model", got=unexpected[0])
-    if not _is_adapted(model):
-        with torch.no_grad():
-            for name, parameter in model.named_parameters():
-                parameter.copy_(state[name])
 
 
 def _is_adapted(model: Any) -> bool:
