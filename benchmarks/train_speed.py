@@ -76,7 +76,7 @@ def _work(arguments: argparse.Namespace) -> dict[str, Any]:
 
     def tokens(examples: Any) -> list[list[Any]]:
         encoded = burnish.encode(examples, prepared.task, chat, full=full, max_length=training.max_length).rows
-        return [[list(row.tokens), row.prompt_length] for row in encoded]
+        return [[list(row.sequences[0].tokens), row.sequences[0].spans[0].first] for row in encoded]
 
     return {
         "model": loaded.config.model,
@@ -135,15 +135,14 @@ def _burnish(work: dict[str, Any]) -> tuple[list[float], Any, str]:
     """Seconds of each optimizer step, and the trained model."""
     import burnish
     from burnish.runs import read_jsonl
-    from burnish.training.encode import Encoded
+    from burnish.training.encode import tail_item
 
     base = burnish.load_model(work["model"], dtype=work["dtype"])
     model = burnish.attach_adapter(
         base.model, r=work["r"], alpha=work["alpha"], dropout=0.0, target_modules="all-linear", seed=0
     )
     rows = [
-        Encoded(tuple(tokens), prompt, 1.0, burnish.Source("row", i))
-        for i, (tokens, prompt) in enumerate(work["rows"])
+        tail_item(tokens, prompt, 1.0, burnish.Source("row", i)) for i, (tokens, prompt) in enumerate(work["rows"])
     ]
     settings = burnish.TrainingConfig(
         learning_rate=work["rate"],

@@ -57,7 +57,7 @@ model.train()
 token_losses = burnish.TokenLosses(model)
 optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=1e-3)
 for step in range(1, steps + 1):
-    batch = burnish.collate(rng.sample(rows, 8), share=True, device=base.device)
+    batch = burnish.collate(rng.sample(rows, 8), how=token_losses.how, device=base.device)
     loss = burnish.sft_loss(token_losses(batch), batch.weights_N, normaliser=float(batch.weights_N.sum()))
     loss.backward()
     optimizer.step()

@@ -8,20 +8,21 @@ from burnish.config import TrainingConfig
 from burnish.models.adapters import attach_adapter
 from burnish.progress import Silent
 from burnish.records import Message, Source
-from burnish.training.encode import Encoded
+from burnish.training.encode import tail_item
 from burnish.training.loop import train
+from burnish.training.objectives.base import Item
 from tiny import tiny_loaded
 
 SYSTEM = "the assistant sat on the mat and ran to the user"
 
 
-def rows(chat: Any, count: int = 24, system: str = SYSTEM) -> list[Encoded]:
+def rows(chat: Any, count: int = 24, system: str = SYSTEM) -> list[Item]:
     """Prompts of varied length that share their system turn."""
     made = []
     for i in range(count):
         messages = [Message("system", system), Message("user", f"{i} " + "the cat ran " * (i % 4))]
         rendered = chat.render(messages, Message("assistant", f"dog {i % 5}" + " sat" * (i % 3)))
-        made.append(Encoded(tuple(rendered.tokens), rendered.prompt_length, 1.0, Source("rows.jsonl", i + 1)))
+        made.append(tail_item(rendered.tokens, rendered.prompt_length, 1.0, Source("rows.jsonl", i + 1)))
     return made
 
 
@@ -50,7 +51,13 @@ def lora_model(config: TrainingConfig, **options: Any) -> tuple[Any, Any]:
 
 
 def run_training(
-    folder: Any, config: TrainingConfig, *, metric: Any = None, progress: Any = None, data: Any = None
+    folder: Any,
+    config: TrainingConfig,
+    *,
+    metric: Any = None,
+    progress: Any = None,
+    data: Any = None,
+    **options: Any,
 ) -> Any:
     """Train a fresh tiny model in `folder`; the model and the result."""
     model, chat = lora_model(config)
@@ -66,5 +73,6 @@ def run_training(
         metric=metric,
         metric_name="accuracy",
         progress=progress or Silent(),
+        **options,
     )
     return model, result

@@ -45,6 +45,8 @@ if TYPE_CHECKING:
     from burnish.models.chat import Chat
     from burnish.models.generate import Engine, Request
     from burnish.models.load import Loaded, load_model, load_tokenizer
+    from burnish.models.score import loglikelihoods
+    from burnish.models.token_losses import TokenLosses
     from burnish.progress import Progress, Silent
     from burnish.records import (
         Completion,
@@ -73,8 +75,9 @@ if TYPE_CHECKING:
     from burnish.tasks.make import make_task
     from burnish.training.batches import collate
     from burnish.training.encode import encode
-    from burnish.training.forward import TokenLosses
     from burnish.training.loop import train
+    from burnish.training.objectives.base import Item, Objective
+    from burnish.training.objectives.make import make_objective
     from burnish.training.objectives.sft import sft_loss
 
 __version__ = "0.1.0"
@@ -94,6 +97,8 @@ _HOMES = {
     "burnish.models.chat": "Chat",
     "burnish.models.generate": "Engine Request",
     "burnish.models.load": "Loaded load_model load_tokenizer",
+    "burnish.models.score": "loglikelihoods",
+    "burnish.models.token_losses": "TokenLosses",
     "burnish.progress": "Progress Silent",
     "burnish.records": (
         "Completion DataReport Evaluation Example Finding Interval JsonSchema Labels Message Paired Parsed "
@@ -107,8 +112,9 @@ _HOMES = {
     "burnish.tasks.make": "make_task",
     "burnish.training.batches": "collate",
     "burnish.training.encode": "encode",
-    "burnish.training.forward": "TokenLosses",
     "burnish.training.loop": "train",
+    "burnish.training.objectives.base": "Item Objective",
+    "burnish.training.objectives.make": "make_objective",
     "burnish.training.objectives.sft": "sft_loss",
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names.split()}
@@ -126,6 +132,7 @@ __all__ = [
     "Finding",
     "Interrupted",
     "Interval",
+    "Item",
     "JsonSchema",
     "Labels",
     "Loaded",
@@ -133,6 +140,7 @@ __all__ = [
     "Message",
     "Metric",
     "ModelError",
+    "Objective",
     "Paired",
     "Parsed",
     "Prediction",
@@ -170,6 +178,8 @@ __all__ = [
     "load_model",
     "load_task",
     "load_tokenizer",
+    "loglikelihoods",
+    "make_objective",
     "make_task",
     "read_examples",
     "read_inputs",

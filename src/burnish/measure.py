@@ -70,7 +70,8 @@ class Bench:
         settings, split, task = self._config.training, self._prepared.split, self._prepared.task
         base, chat, full = self._base(), self._chat(), settings.prompt == "full"
         limit = min(settings.max_length, int(getattr(base.model.config, "max_position_embeddings", 2**31)))
-        encoding = encode(split.train, task, chat, full=full, max_length=limit)
+        options: dict[str, Any] = {"full": full, "max_length": limit, "turns": settings.train_on}
+        encoding = encode(split.train, task, chat, **options)
         refuse_too_long(encoding, max_length=limit, max_dropped=settings.max_dropped)
         if encoding.too_long:
             self._progress.notice(
@@ -78,7 +79,7 @@ class Bench:
                 warning=True,
             )
         check_labels(encoding.rows, chat)
-        validation = encode(split.validation, task, chat, full=full, max_length=limit).rows
+        validation = encode(split.validation, task, chat, **options).rows
         model = attach_adapter(
             base.model,
             method=settings.method,

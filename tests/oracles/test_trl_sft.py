@@ -37,9 +37,12 @@ def trl_losses(model, chat, made, config, folder, accumulate):
             losses.append(float(loss))
             return loss
 
-    labelled = [[-100] * row.prompt_length + list(row.tokens[row.prompt_length :]) for row in made]
+    sequences = [row.sequences[0] for row in made]
     data = Dataset.from_list(
-        [{"input_ids": list(row.tokens), "labels": labels} for row, labels in zip(made, labelled, strict=True)]
+        [
+            {"input_ids": list(tokens), "labels": [-100] * span.first + list(tokens[span.first :])}
+            for tokens, (span,) in sequences
+        ]
     )
     options = SFTConfig(
         output_dir=str(folder),
@@ -90,7 +93,7 @@ def test_oracle_trl_sft_losses(tmp_path, accumulate):
         metric=None, metric_name="", progress=Silent(),
     )  # fmt: skip
     found = [line["loss"] for line in read_jsonl(tmp_path / "ours" / "metrics.jsonl") if "loss" in line]
-    order = [made[i] for step in epoch_order([len(row.tokens) for row in made], BATCH, 3, 0) for i in step]
+    order = [made[i] for step in epoch_order([row.tokens for row in made], BATCH, 3, 0) for i in step]
     theirs, _ = lora_model(config, attention="sdpa")
     for module in theirs.modules():
         module.__dict__.pop("forward", None)  # peft's own layers

@@ -7,14 +7,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from burnish.records import Source
-from burnish.training.batches import collate, epoch_order, micro_batches, shared_prefix, steps_per_epoch, total_steps
-from burnish.training.encode import Encoded
+from burnish.training.batches import collate, epoch_order, micro_batches, steps_per_epoch, total_steps
+from burnish.training.encode import tail_item
+from burnish.training.objectives.base import Item
 
 lengths = st.lists(st.integers(2, 200), min_size=1, max_size=120)
 
 
-def row(tokens: list[int], prompt: int, weight: float = 1.0) -> Encoded:
-    return Encoded(tuple(tokens), prompt, weight, Source("f", 1))
+def row(tokens: list[int], prompt: int, weight: float = 1.0) -> Item:
+    return tail_item(tokens, prompt, weight, Source("f", 1))
 
 
 @given(lengths, st.integers(1, 20), st.integers(0, 9), st.integers(0, 3))
@@ -38,40 +39,32 @@ def test_similar_lengths_come_together():
     assert all(len({sizes[i] for i in step}) == 1 for step in steps)
 
 
-@given(lengths, st.integers(64, 600), st.integers(0, 40), st.booleans())
-def test_micro_batches_respect_the_budget(sizes, budget, common, share):
-    """A prefix that is computed once counts once."""
-    rows = [row([9] * common + [i] + [5] * size, common + 1) for i, size in enumerate(sizes)]
-    parts = micro_batches(rows, budget, share=share)
-    assert sorted(len(r.tokens) for part in parts for r in part) == sorted(common + 1 + size for size in sizes)
+@given(lengths, st.integers(64, 600), st.integers(0, 40), st.sampled_from(["tree", "rows"]), st.booleans())
+def test_micro_batches_respect_the_budget(sizes, budget, common, how, share):
+    """Nothing is lost, and no pass but that of a single row computes more tokens than allowed."""
+    items = [row([9] * common + [i] + [5] * size, common + 1) for i, size in enumerate(sizes)]
+    parts = micro_batches(items, budget, how=how, share=share)
+    assert sorted(item.tokens for part in parts for item in part) == sorted(common + 1 + size for size in sizes)
     for part in parts:
-        prefix = collate(part, share=share, device="cpu").prefix_P
-        once = 0 if prefix is None else len(prefix)
-        assert len(part) == 1 or once + len(part) * max(len(r.tokens) - once for r in part) <= budget
+        assert len(part) == 1 or collate(part, how=how, share=share).tokens_RT.numel() <= budget
 
 
-@given(st.lists(st.lists(st.integers(1, 3), min_size=0, max_size=12), min_size=2, max_size=6), st.integers(0, 30))
-def test_shared_prefix_is_shared_and_leaves_a_prompt_token(tails, common):
-    rows = [row([9] * common + [4] * 1 + tail + [7], common + 1 + len(tail)) for tail in tails]
-    prefix = shared_prefix(rows)
-    assert all(r.tokens[:prefix] == rows[0].tokens[:prefix] for r in rows)
-    assert prefix < min(r.prompt_length for r in rows)
-    if common >= 8:
-        assert prefix >= common
+def test_packed_passes_of_a_step_come_out_even():
+    items = [row([i] * 50, 10) for i in range(12)]
+    assert [len(part) for part in micro_batches(items, 550, how="tree")] == [6, 6]
 
 
-def test_collate_points_at_the_position_before_each_label():
-    a, b = row([1, 2, 3, 4, 5, 6, 7, 8, 9, 20, 21, 22], 10, 2.0), row([1, 2, 3, 4, 5, 6, 7, 8, 9, 30, 31], 10)
-    for share in (False, True):
-        batch = collate([a, b], share=share, device="cpu")
-        start = 9 if share else 0
-        assert (batch.prefix_P is None) is not share
-        assert batch.targets_N.tolist() == [21, 22, 31]
-        assert batch.weights_N.tolist() == [2.0, 2.0, 1.0]
-        assert batch.rows_N.tolist() == [0, 0, 1]
-        assert (batch.columns_N + start).tolist() == [9, 10, 9]
-        assert batch.tokens == 23
-        assert batch.tokens_BT.shape == (2, 12 - start)
+def test_an_items_sequences_stay_together():
+    items = [
+        Item(row([1] * 20 + [i], 5).sequences + row([1] * 20 + [i + 50], 5).sequences, 1.0, Source("f", i))
+        for i in range(9)
+    ]
+    parts = micro_batches(items, 60, trained=2, how="rows")
+    assert sum(len(part) for part in parts) == 9
+    assert max(len(part) for part in parts) == 1
+    batch = collate(items[:2], trained=2, how="tree")
+    assert batch.sequences == 4
+    assert collate(items[:2], trained=1, how="tree").sequences == 2
 
 
 @pytest.mark.parametrize(

@@ -21,9 +21,11 @@ def test_rows_keep_order_weight_and_source():
     assert [row.source.line for row in encoding.rows] == [1, 2]
     assert [row.weight for row in encoding.rows] == [1.0, 0.5]
     row = encoding.rows[0]
-    assert CHAT.tokenizer.decode(row.tokens[row.prompt_length :]) == "CAT</s>"
-    assert row.labelled == len(row.tokens) - row.prompt_length
-    assert "Say it again." in CHAT.tokenizer.decode(row.tokens[: row.prompt_length])
+    (sequence,) = row.sequences
+    (span,) = sequence.spans
+    assert CHAT.tokenizer.decode(sequence.tokens[span.first :]) == "CAT</s>"
+    assert row.labelled == len(sequence.tokens) - span.first
+    assert "Say it again." in CHAT.tokenizer.decode(sequence.tokens[: span.first])
 
 
 def test_too_long_rows_are_left_out_whole_and_told():

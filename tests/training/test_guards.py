@@ -10,11 +10,17 @@ import torch
 from burnish.errors import TrainingError
 from burnish.models.chat import Chat
 from burnish.records import Source
-from burnish.training.encode import Encoded, Encoding, refuse_too_long
+from burnish.training.encode import Encoding, refuse_too_long, tail_item
 from burnish.training.guards import MovedGuard, check_labels
 from burnish.training.schedule import learning_rate
 from helpers_training import lora_model, rows, settings
 from tiny import tiny_tokenizer
+
+
+def cut(row):
+    """The row without its last token, its mask along with it."""
+    (sequence,) = row.sequences
+    return tail_item(sequence.tokens[:-1], sequence.spans[0].first, 1.0, row.source)
 
 
 def test_good_rows_pass():
@@ -26,7 +32,7 @@ def test_masked_end_of_turn_is_refused_with_the_tokens_shown():
     chat = Chat(tiny_tokenizer())
     row = rows(chat)[0]
     with pytest.raises(TrainingError, match="end-of-turn token carries no label") as caught:
-        check_labels([row._replace(tokens=row.tokens[:-1])], chat)
+        check_labels([cut(row)], chat)
     assert "rows.jsonl:1" in str(caught.value)
     assert "</s>" in str(caught.value)
 
@@ -35,7 +41,7 @@ def test_row_without_labels_is_refused():
     chat = Chat(tiny_tokenizer())
     row = rows(chat)[0]
     with pytest.raises(TrainingError, match="no labelled token"):
-        check_labels([row._replace(prompt_length=len(row.tokens))], chat)
+        check_labels([row._replace(sequences=(row.sequences[0]._replace(spans=()),))], chat)
 
 
 def test_pad_equal_to_eos_leaves_the_end_of_turn_labelled():
@@ -47,7 +53,7 @@ def test_pad_equal_to_eos_leaves_the_end_of_turn_labelled():
     check_labels(made, chat)
     from burnish.training.batches import collate
 
-    batch = collate(made[:6], share=True, device="cpu")
+    batch = collate(made[:6], how="tree")
     ends = sum(int(target) == tokenizer.eos_token_id for target in batch.targets_N)
     assert ends == 6
     assert len(batch.targets_N) == sum(row.labelled for row in made[:6])
@@ -77,7 +83,7 @@ def test_frozen_parameters_that_move_are_named():
 
 
 def test_too_long_rows_stop_above_the_share():
-    good = [Encoded((1, 2), 1, 1.0, Source("a", i)) for i in range(99)]
+    good = [tail_item((1, 2), 1, 1.0, Source("a", i)) for i in range(99)]
     long = [(Source("big.jsonl", 7), 5000)]
     refuse_too_long(Encoding(good, long), max_length=100, max_dropped=0.01)
     with pytest.raises(TrainingError, match="1 of 99 training examples are longer than 100") as caught:

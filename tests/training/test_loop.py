@@ -11,7 +11,8 @@ import torch
 from burnish.errors import Interrupted, TrainingError
 from burnish.models.adapters import adapter_state
 from burnish.runs import read_jsonl
-from burnish.training import checkpoints, loop
+from burnish.training import checkpoints, loop, step
+from burnish.training.objectives import sft
 from helpers_training import lora_model, rows, run_training, settings
 
 
@@ -68,20 +69,20 @@ def test_stopped_and_resumed_equals_uninterrupted(tmp_path, monkeypatch, dropout
     """Cut at every step from 1 to 9, wherever the last checkpoint was: the same weights and the same log."""
     config = settings(lora_dropout=dropout, num_epochs=2, evals_per_epoch=2)
     whole, result = run_training(tmp_path / "whole", config)
-    real = loop._Trainer._try_step
+    real = step.Stepper._try_step
 
     class Killed(Exception):  # noqa: N818
         pass
 
     for cut in (1, 4, 5, 9):
 
-        def killing(self, step, batch, cut=cut):
-            if step == cut and not getattr(killing, "done", False):
+        def killing(self, number, *rest, cut=cut):
+            if number == cut and not getattr(killing, "done", False):
                 killing.done = True
                 raise Killed
-            return real(self, step, batch)
+            return real(self, number, *rest)
 
-        monkeypatch.setattr(loop._Trainer, "_try_step", killing)
+        monkeypatch.setattr(step.Stepper, "_try_step", killing)
         folder = tmp_path / str(cut)
         with pytest.raises(Killed):
             run_training(folder, config)
@@ -102,14 +103,14 @@ def test_stop_signal_saves_a_checkpoint(tmp_path, monkeypatch):
     import os
     import signal
 
-    real = loop._Trainer._try_step
+    real = step.Stepper._try_step
 
-    def stopping(self, step, batch):
-        if step == 4:
+    def stopping(self, number, *rest):
+        if number == 4:
             os.kill(os.getpid(), signal.SIGINT)
-        return real(self, step, batch)
+        return real(self, number, *rest)
 
-    monkeypatch.setattr(loop._Trainer, "_try_step", stopping)
+    monkeypatch.setattr(step.Stepper, "_try_step", stopping)
     with pytest.raises(Interrupted, match=r"after step 5 of 10.*saved") as caught:
         run_training(tmp_path, settings())
     assert "--resume" in str(caught.value)
@@ -139,7 +140,7 @@ def test_damaged_checkpoint_is_named_and_the_one_before_used(tmp_path, name, dam
 
 
 def test_not_finite_loss_stops_with_the_examples_and_keeps_the_checkpoint(tmp_path, monkeypatch):
-    real = loop.sft_loss
+    real = sft.sft_loss
     calls = []
 
     def poisoned(*arguments):
@@ -147,7 +148,7 @@ def test_not_finite_loss_stops_with_the_examples_and_keeps_the_checkpoint(tmp_pa
         loss = real(*arguments)
         return loss * float("nan") if len(calls) == 5 else loss
 
-    monkeypatch.setattr(loop, "sft_loss", poisoned)
+    monkeypatch.setattr(sft, "sft_loss", poisoned)
     with pytest.raises(TrainingError, match="not finite in step 5") as caught:
         run_training(tmp_path, settings())
     assert "rows.jsonl:" in str(caught.value)
@@ -165,14 +166,14 @@ def load(folder):
 def test_out_of_memory_goes_on_with_smaller_batches_and_the_same_step(tmp_path, monkeypatch):
     config = settings(num_epochs=1)
     whole, _ = run_training(tmp_path / "whole", config)
-    real = loop.TokenLosses.__call__
+    real = step.TokenLosses.__call__
 
     def scarce(losses, batch):
-        if batch.tokens_BT.shape[0] > 2:
+        if batch.sequences > 2:
             raise torch.OutOfMemoryError("out of memory")
         return real(losses, batch)
 
-    monkeypatch.setattr(loop.TokenLosses, "__call__", scarce)
+    monkeypatch.setattr(step.TokenLosses, "__call__", scarce)
     notes = Notes()
     small, _ = run_training(tmp_path / "small", config, progress=notes)
     assert any("out of memory: going on with" in line for line in notes.lines)
@@ -184,7 +185,7 @@ def test_out_of_memory_for_one_row_is_an_error(tmp_path, monkeypatch):
     def never(losses, batch):
         raise torch.OutOfMemoryError("out of memory")
 
-    monkeypatch.setattr(loop.TokenLosses, "__call__", never)
+    monkeypatch.setattr(step.TokenLosses, "__call__", never)
     with pytest.raises(TrainingError, match="memory does not suffice for one example"):
         run_training(tmp_path, settings())
 

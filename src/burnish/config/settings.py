@@ -121,6 +121,12 @@ class TrainingConfig(Settings):
         ge=64,
         description="Token budget of one forward pass; a step is cut into as many as it needs.",
     )
+    shared_prefix: Literal["auto", "off"] = Field(
+        default="auto", description="auto: what rows of a pass begin with alike is computed once; off: never."
+    )
+    train_on: Literal["last", "all"] = Field(
+        default="last", description="last: the final answer is learned; all: the assistant's earlier turns, too."
+    )
     weight_decay: float = Field(default=0.0, ge=0, description="AdamW weight decay.")
     max_grad_norm: float = Field(default=1.0, gt=0, description="Gradient norm is clipped to this.")
     max_length: int = Field(default=2048, ge=16, description="Longest example in tokens; longer ones are reported.")

@@ -8,37 +8,16 @@ of eager attention (Vaswani et al. 2017, equation 1): the softmax runs over pref
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from burnish.models.tree_attention import Plan, tree_attention
+
 NAME = "burnish"
 TILE = 2**20  # scores computed at a time where no gradient is needed: 4 MB in float32, which a cache holds
 KeyValues = Sequence[tuple[Tensor, Tensor]]  # a layer each: keys and values, [1, kv_heads, prefix, head_dim]
-
-
-class Packed(NamedTuple):
-    """How a training batch lies in one row of tokens: P of a prefix, then B rows of T that each continue it.
-
-    So all linear layers see one matrix, the prefix is in it once, and gradients flow through its keys and values.
-    prefix_mask [1, 1, P, P], row_mask [1, 1, T, T]: additive, causal.
-    """
-
-    prefix: int
-    rows: int
-    columns: int
-    prefix_mask: Tensor
-    row_mask: Tensor
-
-
-def pack(prefix: int, rows: int, columns: int, like: Tensor) -> Packed:
-    """The layout with its masks, in the number format and on the device of `like`."""
-    masks = [
-        torch.full((size, size), float("-inf"), dtype=like.dtype, device=like.device).triu(1)[None, None]
-        for size in (prefix, columns)
-    ]
-    return Packed(prefix, rows, columns, *masks)
 
 
 def grouped_attention(
@@ -50,21 +29,23 @@ def grouped_attention(
     scaling: float | None = None,
     dropout: float = 0.0,
     shared_prefix: KeyValues | None = None,
-    packed: Packed | None = None,
+    plan: Plan | None = None,
     **_: Any,
 ) -> tuple[Tensor, None]:
     """query [B, H, T, D]; key, value [B, K, S, D] with H a multiple of K; mask additive [B or 1, 1, T, S].
 
     shared_prefix: keys and values that every query sees in full, in front of its own.
-    packed: the tokens are a training batch in one row (B is 1); its masks take the place of attention_mask.
+    plan: the tokens are a packed tree in one row (B is 1), see tree_attention; there is no other mask then.
     Returns [B, T, H, D] and None (no attention weights).
     """
     B, H, T, D = query.shape
-    query = query * (D**-0.5 if scaling is None else scaling)
+    scale = D**-0.5 if scaling is None else scaling
     prefix = None if shared_prefix is None else shared_prefix[int(module.layer_idx)]  # type: ignore[arg-type]
     dropout = dropout if module.training else 0.0
-    if packed is not None:
-        return _attend_packed(query, key, value, packed, dropout), None
+    if plan is not None:
+        assert dropout == 0, "a packed tree knows no dropout of attention weights"
+        return tree_attention(query, key, value, plan, scale), None
+    query = query * scale
     if torch.is_grad_enabled():  # autograd would keep the scores of every tile anyway
         return _attend(query, key, value, attention_mask, prefix, dropout), None
     seen = H * (key.shape[2] + (0 if prefix is None else prefix[0].shape[2]))
@@ -79,20 +60,6 @@ def grouped_attention(
             mask = None if row_mask is None else row_mask[:, :, columns]
             out[rows, columns] = _attend(query[rows, :, columns], key[rows], value[rows], mask, prefix, dropout)
     return out, None
-
-
-def _attend_packed(query: Tensor, key: Tensor, value: Tensor, packed: Packed, dropout: float) -> Tensor:
-    P, B, T = packed[:3]
-
-    def own(states: Tensor) -> Tensor:
-        return states[0, :, P:].reshape(states.shape[1], B, T, states.shape[3]).transpose(0, 1)
-
-    prefix = (key[:, :, :P], value[:, :, :P]) if P else None
-    out = _attend(own(query), own(key), own(value), packed.row_mask, prefix, dropout).flatten(0, 1)[None]
-    if prefix is None:
-        return out
-    first = _attend(query[:, :, :P], *prefix, packed.prefix_mask, None, dropout)
-    return torch.cat([first, out], dim=1)
 
 
 def _attend(
@@ -148,6 +115,11 @@ _SUPPORTED = {"llama", "mistral", "qwen2", "qwen3", "smollm3", "phi3", "granite"
 def supports_prefix(model: Any) -> bool:
     """Whether `shared_prefix` may be passed to this model."""
     return getattr(model.config, "_attn_implementation", "") == NAME
+
+
+def supports_tree(model: Any) -> bool:
+    """Whether `plan` may be passed to this model: its attention is ours and drops no weights."""
+    return supports_prefix(model) and not getattr(model.config, "attention_dropout", 0.0)
 
 
 def choose_attention(model: Any, device: str) -> None:

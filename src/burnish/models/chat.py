@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from burnish.errors import ModelError, TrainingError
+from burnish.models.layout import Labelled, Span
 from burnish.records import Message
 
 # For base models that come without a template: roles as headings; the end of a turn is the model's end of text.
@@ -88,20 +89,50 @@ class Chat:
 
         Raises TrainingError when the template rewrites the prompt once the answer is there.
         """
-        opened = self.text(messages, generation_prompt=True)
-        closed = self.text([*messages, answer], generation_prompt=False)
+        labelled = self.render_turns(messages, answer)
+        prompt = labelled.spans[-1].first
+        flags = [any(span.first <= i < span.last for span in labelled.spans) for i in range(len(labelled.tokens))]
+        return Rendered(list(labelled.tokens), flags, prompt)
+
+    def render_turns(self, messages: Sequence[Message], answer: Message, *, all_turns: bool = False) -> Labelled:
+        """Tokens of a conversation with the answer, and which of them are learned.
+
+        The answer is; the assistant's earlier turns are where their weight says so, without one where all_turns.
+        Every learned turn includes its end of turn. Errors as for `render`.
+        """
+        learned = [i for i, message in enumerate(messages) if _turn_weight(message, all_turns) > 0]
+        tokens: list[int] = []
+        spans: list[Span] = []
+        written = ""
+        for i in [*learned, len(messages)]:
+            before, turn = messages[:i], answer if i == len(messages) else messages[i]
+            opened = self.text(before, generation_prompt=True)
+            if not opened.startswith(written):
+                raise TrainingError(
+                    "the chat template rewrites earlier turns, so they cannot be labelled",
+                    got=opened[-200:],
+                    fix="use training.train_on: last",
+                )
+            tokens += self.encode(opened[len(written) :])
+            closed = self.text([*before, turn], generation_prompt=False)
+            tail, rest = self._turn(opened, closed)
+            spans.append(Span(len(tokens), len(tokens) + len(tail)))
+            tokens += tail + ([] if i == len(messages) else rest)
+            written = closed
+        return Labelled(tuple(tokens), tuple(spans))
+
+    def _turn(self, opened: str, closed: str) -> tuple[list[int], list[int]]:
+        """Tokens of a turn with its end of turn, and those that the template writes behind it."""
         if not closed.startswith(opened):
             raise TrainingError(
                 "the chat template changes the prompt when the answer is added, so the answer cannot be labelled",
                 got=closed[-200:],
                 fix="use a template whose generation prompt is the start of the assistant's turn",
             )
-        prompt = self.encode(opened)
         tail = self.encode(closed[len(opened) :])
         end = next((i for i, token in enumerate(tail) if token in self.stop_ids), None)
-        # Text after the end of turn (a newline, say) is never produced at inference: it is cut off.
-        tail = [*tail, self.end_of_turn] if end is None else tail[: end + 1]
-        return Rendered(prompt + tail, [False] * len(prompt) + [True] * len(tail), len(prompt))
+        # Text after the end of turn (a newline, say) is never produced at inference: it carries no label.
+        return ([*tail, self.end_of_turn], []) if end is None else (tail[: end + 1], tail[end + 1 :])
 
     def decode(self, tokens: Sequence[int]) -> str:
         """Text of generated tokens, special tokens left out."""
@@ -144,6 +175,13 @@ class Chat:
                 fix="set eos_token in tokenizer_config.json",
             )
         return int(self.tokenizer.eos_token_id)
+
+
+def _turn_weight(message: Message, all_turns: bool) -> float:
+    """How much an earlier turn is learned: the assistant's alone, as its weight says."""
+    if message.role != "assistant":
+        return 0.0
+    return float(all_turns) if message.weight is None else message.weight
 
 
 def _plain(message: Message) -> dict[str, str]:

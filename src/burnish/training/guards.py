@@ -9,28 +9,30 @@ import torch
 
 from burnish.errors import TrainingError
 from burnish.models.chat import Chat
-from burnish.training.encode import Encoded
+from burnish.training.objectives.base import Item
 
 
-def check_labels(rows: Sequence[Encoded], chat: Chat) -> None:
-    """Before step 1: every example has labels, and its end of turn is one of them (axolotl #3754, #2089)."""
+def check_labels(rows: Sequence[Item], chat: Chat) -> None:
+    """Before step 1: every sequence has labels, and each learned turn's end is one of them (axolotl #3754, #2089)."""
     for row in rows:
         where = f"{row.source.file}:{row.source.line}"
-        if row.labelled < 1:
-            raise TrainingError(
-                "this example has no labelled token, so nothing would be learned from it",
-                got=chat.tokenizer.decode(row.tokens[-40:]),
-                where=where,
-                fix="give it an answer, or raise training.max_length",
-            )
-        if row.tokens[-1] not in chat.stop_ids:
-            tail = [chat.tokenizer.decode([token]) for token in row.tokens[-6:]]
-            raise TrainingError(
-                "the end-of-turn token carries no label: the model would never learn to stop",
-                got=tail,
-                where=where,
-                fix=f"use a chat template that closes the assistant's turn with {_names(chat)}",
-            )
+        for sequence in row.sequences:
+            if sequence.labelled < 1:
+                raise TrainingError(
+                    "this example has no labelled token, so nothing would be learned from it",
+                    got=chat.tokenizer.decode(sequence.tokens[-40:]),
+                    where=where,
+                    fix="give it an answer, or raise training.max_length",
+                )
+            for span in sequence.spans:
+                if sequence.tokens[span.last - 1] not in chat.stop_ids:
+                    tail = [chat.tokenizer.decode([token]) for token in sequence.tokens[span.last - 6 : span.last]]
+                    raise TrainingError(
+                        "the end-of-turn token carries no label: the model would never learn to stop",
+                        got=tail,
+                        where=where,
+                        fix=f"use a chat template that closes the assistant's turn with {_names(chat)}",
+                    )
 
 
 def _names(chat: Chat) -> str:

@@ -2,50 +2,43 @@
 
 from __future__ import annotations
 
-import math
 import resource
 import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 
 from burnish.config import TrainingConfig
-from burnish.errors import Interrupted, TrainingError
-from burnish.models.attention import supports_prefix
+from burnish.errors import Interrupted
 from burnish.progress import Progress
 from burnish.records import Json, TrainingResult
 from burnish.runs import append_jsonl, read_jsonl, write_jsonl
-from burnish.training.batches import collate, epoch_order, micro_batches, steps_per_epoch, total_steps
+from burnish.training.batches import epoch_order, steps_per_epoch, total_steps
 from burnish.training.checkpoints import TrainerState, load_best, load_newest, save_best, save_checkpoint
-from burnish.training.encode import Encoded
-from burnish.training.forward import TokenLosses
 from burnish.training.guards import MovedGuard
-from burnish.training.objectives.sft import sft_loss
+from burnish.training.objectives.base import Item, Objective
+from burnish.training.objectives.sft import sft
+from burnish.training.parallel import Group
+from burnish.training.reference import with_reference
 from burnish.training.schedule import learning_rate
+from burnish.training.step import StepOutcome, Stepper
 
 Metric = Callable[[], float]
-
-
-class StepOutcome(NamedTuple):
-    """loss: mean over the step's labelled tokens; norm: of the gradient, before clipping."""
-
-    loss: float
-    norm: float
-    tokens: int
-    labelled: int
+OnLog = Callable[[Mapping[str, Json]], None]
+ALONE = Group()
 
 
 def train(
     model: Any,
-    rows: Sequence[Encoded],
-    validation: Sequence[Encoded],
+    rows: Sequence[Item],
+    validation: Sequence[Item],
     *,
     settings: TrainingConfig,
     seed: int,
@@ -54,18 +47,56 @@ def train(
     metric: Metric | None,
     metric_name: str,
     progress: Progress,
+    objective: Objective | None = None,
+    on_log: OnLog | None = None,
+    group: Group = ALONE,
 ) -> TrainingResult:
     """Train `model`'s trainable parameters on `rows` and leave the best of them in the model.
 
     folder: checkpoints/ and metrics.jsonl go here; a checkpoint found there is continued from, to the same
     weights as without the interruption (same machine, same threads).
     metric: the task's metric on validation examples for the model as it is, in [0, 1].
+    objective: what is minimised (default: sft); its items are in rows and validation.
+    on_log: is given every line of metrics.jsonl; an exception of its own ends training, a checkpoint stays.
+    group: the processes that train together, each with all rows; rank 0 alone writes and measures.
     Raises Interrupted after Ctrl-C or SIGTERM (a checkpoint is written first), TrainingError when the loss is
     not finite, when memory does not suffice for one row, or when a guard refuses.
     """
-    trainer = _Trainer(model, rows, validation, settings, seed, device, folder, metric, metric_name, progress)
+    objective = objective or sft()
+    if objective.needs_reference:
+        parts = [rows, validation] if validation else [rows]
+        together = with_reference(
+            [item for part in parts for item in part],
+            model,
+            folder / "reference.json",
+            tokens_per_batch=settings.tokens_per_batch,
+            share=_may_share(settings),
+            group=group,
+            progress=progress,
+        )
+        rows, validation = together[: len(rows)], together[len(rows) :]
+    trainer = _Trainer(
+        model,
+        rows,
+        validation,
+        settings,
+        seed,
+        device,
+        folder,
+        metric,
+        metric_name,
+        progress,
+        objective,
+        on_log,
+        group,
+    )
     with _stop_signals() as stop:
         return trainer.run(stop)
+
+
+def _may_share(settings: TrainingConfig) -> bool:
+    """Rows that share a prefix would share its dropout too, which is not what separate rows do."""
+    return settings.lora_dropout == 0 and settings.shared_prefix == "auto"
 
 
 class _Trainer:
@@ -74,8 +105,8 @@ class _Trainer:
     def __init__(
         self,
         model: Any,
-        rows: Sequence[Encoded],
-        validation: Sequence[Encoded],
+        rows: Sequence[Item],
+        validation: Sequence[Item],
         settings: TrainingConfig,
         seed: int,
         device: str,
@@ -83,35 +114,48 @@ class _Trainer:
         metric: Metric | None,
         metric_name: str,
         progress: Progress,
+        objective: Objective,
+        on_log: OnLog | None,
+        group: Group,
     ) -> None:
         from accelerate import Accelerator
 
         self.rows, self.validation, self.settings, self.seed = rows, validation, settings, seed
         self.folder, self.metric, self.metric_name, self.progress = folder, metric, metric_name, progress
-        self.device = device
-        self.budget = settings.tokens_per_batch
-        self.lengths = [len(row.tokens) for row in rows]
+        self.device, self.group, self.on_log = device, group, on_log
+        self.lengths = [row.tokens for row in rows]
         self.total = total_steps(len(rows), settings.batch_size, settings.num_epochs, settings.max_steps)
         self.per_epoch = steps_per_epoch(len(rows), settings.batch_size)
         self.eval_every = max(1, round(self.per_epoch / settings.evals_per_epoch))
-        self.accelerator = Accelerator(cpu=device == "cpu")
-        self.parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
         optimizer = torch.optim.AdamW(
-            self.parameters, lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True
+            [parameter for parameter in model.parameters() if parameter.requires_grad],
+            lr=settings.learning_rate,
+            weight_decay=settings.weight_decay,
+            fused=True,
         )
-        self.model, self.optimizer = self.accelerator.prepare(model, optimizer)
-        self.token_losses = TokenLosses(self.model)
-        # Rows that share a prefix would share its dropout too, which is not what separate rows do.
-        self.share = supports_prefix(self.model) and settings.lora_dropout == 0
+        self.model, prepared = Accelerator(cpu=device == "cpu").prepare(model, optimizer)
+        self.optimizer: torch.optim.Optimizer = prepared.optimizer
+        self.stepper = Stepper(
+            self.model,
+            self.optimizer,
+            objective,
+            budget=settings.tokens_per_batch,
+            max_grad_norm=settings.max_grad_norm,
+            share=_may_share(settings),
+            device=device,
+            group=group,
+            progress=progress,
+        )
         self.metrics_file = folder / "metrics.jsonl"
         self.checkpoints = folder / "checkpoints"
 
     def run(self, stop: Callable[[], str | None]) -> TrainingResult:
         torch.manual_seed(self.seed)
-        state = load_newest(self.checkpoints, self.model, self.optimizer.optimizer, self.progress)
+        state = load_newest(self.checkpoints, self.model, self.optimizer, self.progress)
         if state is None:
             state = TrainerState(threads=torch.get_num_threads())
-            write_jsonl(self.metrics_file, [])
+            if self.group.rank == 0:
+                write_jsonl(self.metrics_file, [])
         else:
             self._continue_from(state)
         guard = MovedGuard(self.model) if state.step == 0 else None
@@ -143,7 +187,7 @@ class _Trainer:
                 state = self._validate(state, outcome.loss)
                 state = state._replace(seconds=before + time.perf_counter() - began)
                 stopped_early = self._patience_over(state) and state.step < self.total
-            reason = stop()
+            reason = self._stop_reason(stop())
             if due or reason or state.step % self.settings.checkpoint_steps == 0:
                 self._save(state)
             if reason and state.step < self.total:
@@ -158,52 +202,22 @@ class _Trainer:
         if state.threads and state.threads != torch.get_num_threads():
             self.progress.notice(f"using {state.threads} threads, as before the interruption")
             torch.set_num_threads(state.threads)
-        lines = [line for line in read_jsonl(self.metrics_file) if line["step"] <= state.step]
-        write_jsonl(self.metrics_file, lines)
+        if self.group.rank == 0:
+            lines = [line for line in read_jsonl(self.metrics_file) if line["step"] <= state.step]
+            write_jsonl(self.metrics_file, lines)
         self.progress.notice(f"continuing after step {state.step} of {self.total}")
+
+    def _stop_reason(self, own: str | None) -> str | None:
+        """Why to stop, when any process was told to."""
+        told = self.group.sums([float(own is not None)])[0] > 0
+        return own or "another process" if told else None
 
     def _patience_over(self, state: TrainerState) -> bool:
         patience = self.settings.early_stopping_patience
         return patience is not None and state.stale >= patience
 
-    def _step(self, step: int, rows: Sequence[Encoded]) -> StepOutcome:
-        """One optimizer step; when memory runs out, again with half the token budget and the same examples."""
-        while True:
-            try:
-                return self._try_step(step, rows)
-            except (RuntimeError, MemoryError) as error:
-                longest = max(len(row.tokens) for row in rows)
-                if not _is_out_of_memory(error):
-                    raise
-                self.optimizer.zero_grad(set_to_none=True)
-                if self.budget <= longest:
-                    raise TrainingError(
-                        f"memory does not suffice for one example of {longest} tokens",
-                        where="training.max_length",
-                        fix="lower training.max_length or lora_r, use a smaller model, or free memory",
-                    ) from error
-                self.budget = max(longest, min(self.budget, longest * len(rows)) // 2)
-                self.progress.notice(f"out of memory: going on with {self.budget} tokens a batch", warning=True)
-
-    def _try_step(self, step: int, rows: Sequence[Encoded]) -> StepOutcome:
+    def _step(self, step: int, rows: Sequence[Item]) -> StepOutcome:
         settings = self.settings
-        normaliser = sum(row.weight * row.labelled for row in rows)
-        if normaliser <= 0:
-            raise TrainingError("all examples of a step have weight 0", where=_places(rows), fix="give some a weight")
-        loss = 0.0
-        for part in micro_batches(rows, self.budget, share=self.share):
-            batch = collate(part, share=self.share, device=self.device)
-            share = sft_loss(self.token_losses(batch), batch.weights_N, normaliser)
-            self.accelerator.backward(share)
-            loss += float(share.detach())
-        norm = float(torch.nn.utils.clip_grad_norm_(self.parameters, settings.max_grad_norm))
-        if not (math.isfinite(loss) and math.isfinite(norm)):
-            raise TrainingError(
-                f"the loss or its gradient is not finite in step {step + 1}; the last checkpoint is kept",
-                got=f"loss {loss}, gradient norm {norm}",
-                where=_places(rows),
-                fix="lower training.learning_rate, or look at the examples named here; then use --resume",
-            )
         rate = learning_rate(
             step,
             self.total,
@@ -211,11 +225,13 @@ class _Trainer:
             warmup_ratio=settings.warmup_ratio,
             kind=settings.lr_scheduler,
         )
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
-        self.optimizer.step()
-        self.optimizer.zero_grad(set_to_none=True)
-        return StepOutcome(loss, norm, sum(len(row.tokens) for row in rows), sum(row.labelled for row in rows))
+        return self.stepper.step(step, rows, rate)
+
+    def _log(self, line: dict[str, Json]) -> None:
+        if self.group.rank == 0:
+            append_jsonl(self.metrics_file, line)
+        if self.on_log is not None:
+            self.on_log(line)
 
     def _log_step(self, state: TrainerState, outcome: StepOutcome, seconds: float) -> None:
         rate = outcome.tokens / seconds
@@ -231,8 +247,8 @@ class _Trainer:
             "tokens_per_second": round(rate, 1),
             "memory_mb": round(state.peak_memory_mb),
             "seconds": round(state.seconds, 2),
-        }
-        append_jsonl(self.metrics_file, line)
+        } | outcome.numbers
+        self._log(line)
         facts = {
             "loss": f"{outcome.loss:.3f}",
             "tokens/s": f"{rate:,.0f}",
@@ -245,40 +261,33 @@ class _Trainer:
         """Loss and metric on the validation part; the best adapter so far is kept."""
         line: dict[str, Json] = {"step": state.step, "epoch": round(state.step / self.per_epoch, 4)}
         self.model.eval()
-        loss = self._validation_loss() if self.validation else train_loss
+        loss = train_loss
+        if self.validation:
+            loss, numbers = self.stepper.loss(self.validation, self.settings.batch_size)
+            line |= {f"validation_{name}": value for name, value in numbers.items()}
         line["validation_loss"] = loss
         score = -loss
         if self.metric is not None:
-            value = self.metric()
+            value = self.group.from_first(self.metric() if self.group.rank == 0 else 0.0)
             line["metric"] = self.metric_name
             line["validation_metric"] = value
             # The loss breaks ties between equal values of a metric on few examples.
             score = value - 1e-6 * loss if self.settings.select_by == "metric" else score
         self.model.train()
-        append_jsonl(self.metrics_file, line)
+        self._log(line)
         shown = f", {self.metric_name} {line['validation_metric']:.3f}" if "validation_metric" in line else ""
         self.progress.notice(f"validation after step {state.step}: loss {loss:.3f}{shown}")
         if score > state.best_score:
-            save_best(self.checkpoints, state.step, self.model)
+            if self.group.rank == 0:
+                save_best(self.checkpoints, state.step, self.model)
             return state._replace(best_step=state.step, best_score=score, stale=0)
         return state._replace(stale=state.stale + 1)
 
-    @torch.no_grad()
-    def _validation_loss(self) -> float:
-        total = 0.0
-        normaliser = sum(row.labelled for row in self.validation)
-        size = self.settings.batch_size
-        ordered = sorted(self.validation, key=lambda row: -len(row.tokens))
-        for start in range(0, len(ordered), size):
-            for part in micro_batches(ordered[start : start + size], self.budget, share=self.share):
-                batch = collate(part, share=self.share, device=self.device)
-                ones = torch.ones_like(batch.weights_N)
-                total += float(sft_loss(self.token_losses(batch), ones, normaliser))
-        return total
-
     def _save(self, state: TrainerState) -> None:
-        keep = self.settings.keep_checkpoints
-        save_checkpoint(self.checkpoints, self.model, self.optimizer.optimizer, state, keep=keep)
+        if self.group.rank == 0:
+            keep = self.settings.keep_checkpoints
+            save_checkpoint(self.checkpoints, self.model, self.optimizer, state, keep=keep)
+        self.group.wait()
 
     def _finish(self, state: TrainerState, stopped_early: bool) -> TrainingResult:
         load_best(self.checkpoints, state.best_step, self.model)
@@ -334,16 +343,6 @@ def peak_memory_mb(device: str) -> float:
         return torch.cuda.max_memory_allocated() / 2**20
     used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return used / 2**20 if sys.platform == "darwin" else used / 2**10
-
-
-def _is_out_of_memory(error: BaseException) -> bool:
-    text = str(error).lower()
-    return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or "can't allocate memory" in text
-
-
-def _places(rows: Sequence[Encoded]) -> str:
-    places = [f"{row.source.file}:{row.source.line}" for row in rows]
-    return ", ".join(places[:8]) + (f" and {len(places) - 8} more" if len(places) > 8 else "")
 
 
 def _clock(seconds: float) -> str:

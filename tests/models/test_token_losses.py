@@ -7,8 +7,8 @@ import torch
 
 from burnish.models.generate import Engine, Request
 from burnish.models.load import Loaded
+from burnish.models.token_losses import TokenLosses
 from burnish.training.batches import collate, micro_batches
-from burnish.training.forward import TokenLosses
 from burnish.training.objectives.sft import sft_loss
 from helpers_training import lora_model, rows, settings
 
@@ -18,8 +18,8 @@ def gradients(model, made, *, share, budget=10**6):
     normaliser = sum(row.weight * row.labelled for row in made)
     total = 0.0
     token_losses = TokenLosses(model)
-    for part in micro_batches(made, budget, share=share):
-        batch = collate(part, share=share, device="cpu")
+    for part in micro_batches(made, budget, how=token_losses.how, share=share):
+        batch = collate(part, how=token_losses.how, share=share)
         loss = sft_loss(token_losses(batch), batch.weights_N, normaliser)
         loss.backward()
         total += float(loss.detach())
@@ -42,9 +42,10 @@ def textbook(model, made):
     normaliser = sum(row.labelled for row in made)
     total = 0.0
     for row in made:
-        tokens = torch.tensor([row.tokens])
+        (sequence,) = row.sequences
+        tokens = torch.tensor([sequence.tokens])
         labels = tokens.clone()
-        labels[0, : row.prompt_length] = -100
+        labels[0, : sequence.spans[0].first] = -100
         loss = model(input_ids=tokens, labels=labels).loss * row.labelled / normaliser
         loss.backward()
         total += float(loss.detach())
@@ -82,7 +83,7 @@ def test_accumulation_equals_one_large_batch(trained):
     model, made = trained
     whole = gradients(model, made, share=True)
     assert_same(gradients(model, made, share=True, budget=96), whole)
-    assert len(micro_batches(made, 96, share=True)) > 5
+    assert len(micro_batches(made, 96, how="tree")) > 5
 
 
 def test_no_example_sees_another(trained):
@@ -91,11 +92,11 @@ def test_no_example_sees_another(trained):
     model.eval()
     token_losses = TokenLosses(model)
     with torch.no_grad():
-        alone = token_losses(collate(made[:1], share=True, device="cpu"))
+        alone = token_losses(collate(made[:1], how="tree"))
         for others in (made[1:4], made[5:9]):
-            batch = collate([made[0], *others], share=True, device="cpu")
-            assert batch.prefix_P is not None
-            beside = token_losses(batch)[batch.rows_N == 0]
+            batch = collate([made[0], *others], how="tree")
+            assert batch.tokens_RT.numel() < batch.tokens
+            beside = token_losses(batch)[batch.sequences_N == 0]
             torch.testing.assert_close(beside, alone, rtol=1e-5, atol=1e-5)
     model.train()
 
@@ -145,5 +146,5 @@ def test_bfloat16_weights_train_and_answer():
     assert found
     assert all(bool(gradient.isfinite().all()) for gradient in found.values())
     loaded = Loaded(model, chat.tokenizer, "tiny", "", "cpu", torch.bfloat16)
-    requests = [Request(row.tokens[: row.prompt_length], 6) for row in made]
+    requests = [Request(row.sequences[0].tokens[: row.sequences[0].spans[0].first], 6) for row in made]
     assert len(Engine(loaded, chat).generate(requests)) == 8

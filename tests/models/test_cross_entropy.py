@@ -7,8 +7,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from burnish.training import cross_entropy
-from burnish.training.cross_entropy import linear_cross_entropy
+from burnish.models import cross_entropy
+from burnish.models.cross_entropy import linear_cross_entropy
 
 
 def oracle(hidden, weight, targets):

@@ -1,0 +1,121 @@
+"""One forward pass: losses at the labelled positions only, what sequences share computed once."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from burnish.models.attention import supports_tree
+from burnish.models.cross_entropy import linear_cross_entropy
+from burnish.models.layout import Batch, How, Labelled, Span, Tree, lay_out, tree_mask
+from burnish.models.tree_attention import plan_blocks
+
+
+class TokenLosses:
+    """Batches to token losses, for one model.
+
+    Where the model's scores are its output head's and nothing else (found out by trying), the loss comes straight
+    from the hidden states. Models that scale or cap their scores behind the head, or have an adapter on it, compute
+    them their own way, at the labelled positions alone. Both give the same numbers.
+    """
+
+    def __init__(self, model: Any) -> None:
+        self._model = model
+        self._head: Any = model.get_output_embeddings()
+        self.fused = self._head_is_all()
+        self.how = self._find_way()
+
+    def __call__(self, batch: Batch) -> Tensor:
+        """-log probability of each labelled token [N], in float32, with gradients to what is trained.
+
+        They flow through what is shared, too: the result is that of full rows.
+        """
+        inputs = self._inputs(batch)
+        if self.fused:
+            hidden: list[Tensor] = []
+
+            def take(_: torch.nn.Module, arguments: tuple[Tensor]) -> tuple[Tensor]:
+                hidden.append(arguments[0].flatten(0, 1)[batch.places_N])
+                return (arguments[0][:1, :1],)
+
+            self._run(inputs, take)
+            return linear_cross_entropy(hidden[0], self._head.weight, batch.targets_N)
+
+        def select(_: torch.nn.Module, arguments: tuple[Tensor]) -> tuple[Tensor]:
+            return (arguments[0].flatten(0, 1)[batch.places_N],)
+
+        logits_NV = self._run(inputs, select)
+        return torch.nn.functional.cross_entropy(logits_NV.float(), batch.targets_N, reduction="none")
+
+    def _inputs(self, batch: Batch) -> dict[str, Any]:
+        """The model's arguments: tokens, positions and how attention finds its way in them."""
+        inputs: dict[str, Any] = {"input_ids": batch.tokens_RT, "position_ids": batch.positions_RT}
+        if batch.tree is None or self.how == "rows":
+            return inputs
+        if self.how == "tree":
+            plan = plan_blocks(batch.tree, self._model.config.num_attention_heads, self._head.weight)
+            # Any mask with four axes: transformers then makes none of its own.
+            return inputs | {"plan": plan, "attention_mask": plan.blocks[0].mask[None, None]}
+        return inputs | {"attention_mask": _masks(self._model.config, batch.tree, self._head.weight)}
+
+    def _run(self, inputs: dict[str, Any], at_head: Any) -> Tensor:
+        """The model's scores, its head being given what at_head returns."""
+        hook = self._head.register_forward_pre_hook(at_head)
+        try:
+            logits: Tensor = self._model(**inputs, use_cache=False).logits
+        finally:
+            hook.remove()
+        return logits
+
+    @torch.no_grad()
+    def _head_is_all(self) -> bool:
+        """Whether scores are hidden states times the head's weight, on two tokens."""
+        if type(self._head) is not torch.nn.Linear or getattr(self._head, "bias", None) is not None:
+            return False
+        seen: list[Tensor] = []
+        hook = self._head.register_forward_pre_hook(lambda _, arguments: seen.append(arguments[0]))
+        try:
+            tokens = torch.arange(2, device=self._head.weight.device)[None]
+            scores = self._model(input_ids=tokens, use_cache=False).logits
+        finally:
+            hook.remove()
+        expected = seen[0] @ self._head.weight.t()
+        return bool(torch.allclose(scores.float(), expected.float(), rtol=1e-2, atol=1e-3))
+
+    @torch.no_grad()
+    def _find_way(self) -> How:
+        """tree where attention is our own; masked where the model follows a mask and positions; else rows."""
+        if supports_tree(self._model):
+            return "tree"
+        vocabulary = int(self._head.weight.shape[0])
+        shared = tuple(range(1, min(9, vocabulary - 3)))
+        trial = [Labelled((*shared, last, last), (Span(1, len(shared) + 2),)) for last in shared[:3]]
+        device = str(self._head.weight.device)
+        rows, packed = (lay_out(trial, how=how, device=device) for how in ("rows", "masked"))
+        training = self._model.training
+        self._model.eval()
+        try:
+            self.how = "rows"
+            expected, unmasked = self(rows), self(packed)
+            self.how = "masked"
+            found = self(packed)
+        except (TypeError, ValueError, RuntimeError, IndexError):
+            return "rows"
+        finally:
+            self._model.train(training)
+        # A model that ignores the mask gives what it gives without one.
+        follows = (found - expected).abs().max() < 0.1 * (unmasked - expected).abs().max()
+        return "masked" if follows else "rows"
+
+
+def _masks(config: Any, tree: Tree, like: Tensor) -> Any:
+    """The mask of a packed tree, or one for each kind of layer where the model has several."""
+    window = getattr(config, "sliding_window", None)
+    if not getattr(config, "use_sliding_window", True):
+        window = None
+    kinds = set(getattr(config, "layer_types", None) or ())
+    if not kinds & {"sliding_attention"}:
+        return tree_mask(tree, like, window if not kinds else None)
+    return {kind: tree_mask(tree, like, window if kind == "sliding_attention" else None) for kind in kinds}

@@ -1,0 +1,172 @@
+"""One optimizer step, cut into as many forward passes as memory asks for."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import torch
+
+from burnish.errors import TrainingError
+from burnish.models.layout import Labelled
+from burnish.models.score import sequence_logprobs
+from burnish.models.token_losses import TokenLosses
+from burnish.progress import Progress
+from burnish.training.batches import collate, micro_batches
+from burnish.training.objectives.base import Item, Objective
+from burnish.training.parallel import Group
+
+
+class StepOutcome(NamedTuple):
+    """loss: of the whole step; norm: of its gradient, before clipping; numbers: the objective's, a mean an item."""
+
+    loss: float
+    norm: float
+    tokens: int
+    labelled: int
+    numbers: dict[str, float]
+
+
+class Stepper:
+    """Computes the loss of items, and takes optimizer steps on it.
+
+    budget: tokens of one forward pass; halved when memory runs out, with the same items a step.
+    share: whether what sequences share may be computed once.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        optimizer: torch.optim.Optimizer,
+        objective: Objective,
+        *,
+        budget: int,
+        max_grad_norm: float,
+        share: bool,
+        device: str,
+        group: Group,
+        progress: Progress,
+    ) -> None:
+        self.model = model
+        self.optimizer = optimizer
+        self.objective = objective
+        self.budget = budget
+        self.share = share
+        self.group = group
+        self._max_grad_norm = max_grad_norm
+        self._device = device
+        self._progress = progress
+        self._token_losses = TokenLosses(model)
+        self._parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+
+    def step(self, number: int, items: Sequence[Item], rate: float) -> StepOutcome:
+        """Step `number` (from 0) at learning rate `rate`; when memory runs out, again with half the token budget.
+
+        Raises TrainingError when the loss is not finite or one item alone does not fit.
+        """
+        while True:
+            try:
+                return self._try_step(number, items, rate)
+            except (RuntimeError, MemoryError) as error:
+                if not _is_out_of_memory(error) or self.group.size > 1:
+                    raise
+                self.optimizer.zero_grad(set_to_none=True)
+                self._lower_budget(items, error)
+
+    def _lower_budget(self, items: Sequence[Item], error: BaseException) -> None:
+        longest = max(item.tokens for item in items)
+        if self.budget <= longest:
+            raise TrainingError(
+                f"memory does not suffice for one example of {longest} tokens",
+                where="training.max_length",
+                fix="lower training.max_length or lora_r, use a smaller model, or free memory",
+            ) from error
+        self.budget = max(longest, min(self.budget, sum(item.tokens for item in items)) // 2)
+        self._progress.notice(f"out of memory: going on with {self.budget} tokens a batch", warning=True)
+
+    def _try_step(self, number: int, items: Sequence[Item], rate: float) -> StepOutcome:
+        loss, numbers = self._pass(items, backward=True)
+        self.group.add_gradients(self._parameters)
+        norm = float(torch.nn.utils.clip_grad_norm_(self._parameters, self._max_grad_norm))
+        if not (math.isfinite(loss) and math.isfinite(norm)):
+            raise TrainingError(
+                f"the loss or its gradient is not finite in step {number + 1}; the last checkpoint is kept",
+                got=f"loss {loss}, gradient norm {norm}",
+                where=_places(items),
+                fix="lower training.learning_rate, or look at the examples named here; then use --resume",
+            )
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        tokens, labelled = sum(item.tokens for item in items), sum(item.labelled for item in items)
+        return StepOutcome(loss, norm, tokens, labelled, numbers)
+
+    @torch.no_grad()
+    def loss(self, items: Sequence[Item], size: int) -> tuple[float, dict[str, float]]:
+        """Mean loss of items without gradients, and the objective's numbers; the examples' weights do not count.
+
+        size: items looked at together.
+        """
+        alike = [item._replace(weight=1.0) for item in sorted(items, key=lambda item: -item.tokens)]
+        normaliser = sum(self.objective.share(item) for item in alike)
+        total = 0.0
+        sums: dict[str, float] = {}
+        for start in range(0, len(alike), size):
+            some = alike[start : start + size]
+            loss, numbers = self._pass(some, backward=False, normaliser=normaliser)
+            total += loss
+            for name, value in numbers.items():
+                sums[name] = sums.get(name, 0.0) + value * len(some)
+        return total, {name: value / len(alike) for name, value in sums.items()}
+
+    def _pass(
+        self, items: Sequence[Item], *, backward: bool, normaliser: float | None = None
+    ) -> tuple[float, dict[str, float]]:
+        """Loss over all processes and the objective's means; each computes its share of the items."""
+        objective = self.objective
+        if normaliser is None:
+            normaliser = sum(objective.share(item) for item in items)
+        weight = sum(item.weight for item in items)
+        if normaliser <= 0:
+            where = _places(items)
+            raise TrainingError("all examples of a step have weight 0", where=where, fix="give some a weight")
+        shared = objective.before_step(items, self._score) if objective.before_step else 0.0
+        loss = 0.0
+        sums: dict[str, float] = {}
+        own = self.group.share(items)
+        parts = self._parts(own) if own else []
+        for part in parts:
+            batch = collate(
+                part, trained=objective.trained, how=self._token_losses.how, share=self.share, device=self._device
+            )
+            found = objective.loss(self._token_losses(batch), batch, part, normaliser=normaliser, shared=shared)
+            if backward:
+                found.value.backward()  # type: ignore[no-untyped-call]
+            loss += float(found.value.detach())
+            for name, value in found.sums.items():
+                sums[name] = sums.get(name, 0.0) + float(value)
+        names = sorted(sums)
+        if self.group.size > 1:
+            names = self.group.names(names)
+        loss, *rest = self.group.sums([loss, *(sums.get(name, 0.0) for name in names)])
+        return loss, {name: value / weight for name, value in zip(names, rest, strict=True)}
+
+    def _parts(self, items: Sequence[Item]) -> list[list[Item]]:
+        return micro_batches(
+            items, self.budget, trained=self.objective.trained, how=self._token_losses.how, share=self.share
+        )
+
+    def _score(self, sequences: Sequence[Labelled]) -> list[float]:
+        return sequence_logprobs(self.model, sequences, tokens_per_batch=self.budget, share=self.share)
+
+
+def _is_out_of_memory(error: BaseException) -> bool:
+    text = str(error).lower()
+    return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or "can't allocate memory" in text
+
+
+def _places(items: Sequence[Item]) -> str:
+    places = [f"{item.source.file}:{item.source.line}" for item in items]
+    return ", ".join(places[:8]) + (f" and {len(places) - 8} more" if len(places) > 8 else "")

@@ -1,0 +1,126 @@
+"""Shared prefixes in every family of models: losses and gradients are those of whole rows, one by one."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from transformers import (
+    Gemma3TextConfig,
+    GPT2Config,
+    MistralConfig,
+    Phi3Config,
+    PhiConfig,
+    Qwen3Config,
+)
+
+from burnish.models.adapters import attach_adapter
+from burnish.models.layout import Labelled, Span, lay_out
+from burnish.models.token_losses import TokenLosses
+from tiny import tiny_config, tiny_model
+
+SIZES = {
+    "vocab_size": 304, "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 3, "num_attention_heads": 4,
+    "num_key_value_heads": 2, "max_position_embeddings": 256, "bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0,
+}  # fmt: skip
+NEAR, FAR = "sliding_attention", "full_attention"
+NO_DROPOUT = {"resid_pdrop": 0.0, "embd_pdrop": 0.0, "attn_pdrop": 0.0}
+FAMILIES = {
+    "llama": (tiny_config(), "tree"),
+    "qwen3": (Qwen3Config(**SIZES, head_dim=8, use_sliding_window=False), "tree"),
+    "mistral": (MistralConfig(**SIZES, sliding_window=None), "tree"),
+    "phi3": (Phi3Config(**SIZES), "tree"),
+    "mistral windowed": (MistralConfig(**SIZES, sliding_window=7), "masked"),
+    "gemma3": (Gemma3TextConfig(**SIZES, head_dim=8, sliding_window=9, layer_types=[NEAR, FAR, NEAR]), "masked"),
+    "phi": (PhiConfig(**SIZES), "masked"),
+    "gpt2": (GPT2Config(vocab_size=304, n_embd=32, n_layer=3, n_head=4, n_positions=256, **NO_DROPOUT), "masked"),
+}  # fmt: skip
+
+
+def sequences():
+    """A system prompt for all, a document for some, and answers of two parts."""
+    generator = torch.Generator().manual_seed(1)
+
+    def words(count):
+        return tuple(torch.randint(3, 304, (count,), generator=generator).tolist())
+
+    system, documents = words(20), [words(14), words(11)]
+    rows = [system + document + words(4 + i) + words(5) for document in documents for i in range(3)]
+    return [Labelled(row, (Span(len(row) - 5, len(row)), Span(22, 24, 0.5))) for row in rows]
+
+
+def gradients(model, batches):
+    """Summed loss and gradients of the trained parameters, each label with its weight."""
+    model.zero_grad(set_to_none=True)
+    token_losses = TokenLosses(model)
+    total = 0.0
+    for batch in batches(token_losses.how):
+        loss = (token_losses(batch) * batch.weights_N).sum()
+        loss.backward()
+        total += float(loss.detach())
+    return total, {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
+
+
+def textbook(model, rows):
+    """One row at a time with transformers' attention and logits."""
+    model.set_attn_implementation("eager")
+    model.zero_grad(set_to_none=True)
+    total = 0.0
+    for row in rows:
+        logits = model(input_ids=torch.tensor([row.tokens])).logits[0]
+        losses = torch.nn.functional.cross_entropy(logits[:-1], torch.tensor(row.tokens[1:]), reduction="none")
+        loss = sum(span.weight * losses[span.first - 1 : span.last - 1].sum() for span in row.spans)
+        loss.backward()
+        total += float(loss.detach())
+    return total, {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
+
+
+@pytest.mark.parametrize("method", ["lora", "full"])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_oracle_shared_prefixes_give_the_gradients_of_whole_rows(family, method):
+    config, how = FAMILIES[family]
+    model = tiny_model(config).float()
+    model = attach_adapter(model, method=method, r=4, alpha=8, seed=1)
+    generator = torch.Generator().manual_seed(5)
+    for name, parameter in model.named_parameters():
+        if "lora_B" in name:
+            torch.nn.init.normal_(parameter, std=0.3, generator=generator)
+    model.train()
+    assert TokenLosses(model).how == how
+    rows = sequences()
+    packed = lay_out(rows, how=how)
+    assert packed.tokens_RT.numel() < 0.6 * packed.tokens
+    ours = gradients(model, lambda way: [packed])
+    apart = gradients(model, lambda way: [lay_out(rows, how=way, share=False)])
+    in_rows = gradients(model, lambda way: [lay_out(rows, how="rows")])
+    expected = textbook(model, rows)
+    for found in (ours, apart, in_rows):
+        assert found[0] == pytest.approx(expected[0], rel=1e-5)
+        assert found[1].keys() == expected[1].keys()
+        scale = max(float(gradient.norm()) for gradient in expected[1].values())
+        for name, gradient in expected[1].items():
+            error = float((found[1][name] - gradient).norm())
+            assert error <= 1e-5 * max(float(gradient.norm()), 1e-2 * scale), name
+
+
+def test_gradient_checkpointing_changes_nothing():
+    rows = sequences()
+    for family in ("llama", "gemma3"):
+        model = attach_adapter(tiny_model(FAMILIES[family][0]), r=4, alpha=8, seed=1)
+        model.train()
+        plain = gradients(model, lambda how: [lay_out(rows, how=how)])
+        model.activation_checkpointing_enable()
+        again = gradients(model, lambda how: [lay_out(rows, how=how)])
+        assert again[0] == pytest.approx(plain[0], rel=1e-6)
+        for name, gradient in plain[1].items():
+            torch.testing.assert_close(again[1][name], gradient, rtol=1e-4, atol=1e-6)
+
+
+def test_a_model_that_ignores_the_mask_gets_rows(monkeypatch):
+    model = tiny_model(FAMILIES["gpt2"][0])
+    real = type(model).forward
+
+    def forgetful(self, *args, attention_mask=None, **kwargs):
+        return real(self, *args, **kwargs)
+
+    monkeypatch.setattr(type(model), "forward", forgetful)
+    assert TokenLosses(model).how == "rows"
