@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import platform
 import random
@@ -36,6 +37,7 @@ def main() -> None:
     )
     parser.add_argument("--steps", type=int, default=10, help="optimizer steps in all (default 10)")
     parser.add_argument("--warmup", type=int, default=2, help="steps at the start that are not timed (default 2)")
+    parser.add_argument("--objective", choices=("sft", "dpo"), default="sft")
     parser.add_argument("--prompt", choices=("short", "full"), help="overrides training.prompt")
     parser.add_argument("--dtype", choices=("auto", "float32", "bfloat16"), default="auto")
     parser.add_argument("--peers", nargs="*", default=["trl"], choices=PEERS)
@@ -61,7 +63,7 @@ def main() -> None:
 
 
 def _work(arguments: argparse.Namespace) -> dict[str, Any]:
-    """The token sequences and settings that every side gets."""
+    """The items and settings that every side gets."""
     import burnish
     from burnish.models.chat import Chat
     from burnish.prepare import prepare
@@ -74,15 +76,17 @@ def _work(arguments: argparse.Namespace) -> dict[str, Any]:
     rows = list(prepared.split.train)
     random.Random(0).shuffle(rows)
 
-    def tokens(examples: Any) -> list[list[Any]]:
-        encoded = burnish.encode(examples, prepared.task, chat, full=full, max_length=training.max_length).rows
-        return [[list(row.sequences[0].tokens), row.sequences[0].spans[0].first] for row in encoded]
+    def items(examples: Any) -> Any:
+        return burnish.encode(
+            examples, prepared.task, chat, full=full, max_length=training.max_length, objective=arguments.objective
+        ).rows
 
     return {
+        "objective": arguments.objective,
         "model": loaded.config.model,
         "dtype": arguments.dtype,
-        "rows": tokens(rows[: arguments.rows]),
-        "validation": tokens(list(prepared.split.validation)[: arguments.validation]),
+        "rows": items(rows[: arguments.rows]),
+        "validation": items(list(prepared.split.validation)[: arguments.validation]),
         "batch": arguments.batch,
         "peer_batch": arguments.peer_batch or arguments.batch,
         "steps": arguments.steps,
@@ -91,6 +95,22 @@ def _work(arguments: argparse.Namespace) -> dict[str, Any]:
         "r": training.lora_r,
         "alpha": training.lora_alpha,
     }
+
+
+def _items(plain: list[Any]) -> list[Any]:
+    """Items as they come back from JSON."""
+    from burnish.models.layout import Labelled, Span
+    from burnish.records import Source
+    from burnish.training.objectives.base import Item
+
+    return [
+        Item(
+            tuple(Labelled(tuple(tokens), tuple(Span(*span) for span in spans)) for tokens, spans in sequences),
+            weight,
+            Source("row", number),
+        )
+        for number, (sequences, weight, *_) in enumerate(plain)
+    ]
 
 
 def _run(side: str, work: Path) -> dict[str, Any]:
@@ -107,24 +127,24 @@ def _run(side: str, work: Path) -> dict[str, Any]:
 
 def _side(name: str, path: Path) -> None:
     work = json.loads(path.read_text(encoding="utf-8"))
+    work["rows"], work["validation"] = _items(work["rows"]), _items(work["validation"])
     seconds, model, dtype = {"burnish": _burnish, "trl": _trl}[name](work)
     from burnish.training.loop import peak_memory_mb
 
     peak = peak_memory_mb(str(model.device.type))
     timed = seconds[work["warmup"] :]
     per_step = sum(timed) / len(timed)
-    mean_tokens = sum(len(tokens) for tokens, _ in work["rows"]) / len(work["rows"])
-    mean_labelled = sum(len(tokens) - prompt for tokens, prompt in work["rows"]) / len(work["rows"])
+    rows = work["rows"]
     rate = work["batch"] / per_step
     print(
         json.dumps(
             {
                 "examples_per_s": round(rate, 3),
-                "tokens_per_s": round(rate * mean_tokens, 1),
-                "labelled_tokens_per_s": round(rate * mean_labelled, 1),
+                "tokens_per_s": round(rate * sum(item.tokens for item in rows) / len(rows), 1),
+                "labelled_tokens_per_s": round(rate * sum(item.labelled for item in rows) / len(rows), 1),
                 "step_s": round(per_step, 3),
                 "peak_mb": round(peak),
-                "loss": round(_loss(model, work["validation"]), 4),
+                "loss": round(_loss(model, work["validation"], work["objective"]), 4),
                 "dtype": dtype,
             }
         )
@@ -135,15 +155,11 @@ def _burnish(work: dict[str, Any]) -> tuple[list[float], Any, str]:
     """Seconds of each optimizer step, and the trained model."""
     import burnish
     from burnish.runs import read_jsonl
-    from burnish.training.encode import tail_item
 
     base = burnish.load_model(work["model"], dtype=work["dtype"])
     model = burnish.attach_adapter(
         base.model, r=work["r"], alpha=work["alpha"], dropout=0.0, target_modules="all-linear", seed=0
     )
-    rows = [
-        tail_item(tokens, prompt, 1.0, burnish.Source("row", i)) for i, (tokens, prompt) in enumerate(work["rows"])
-    ]
     settings = burnish.TrainingConfig(
         learning_rate=work["rate"],
         batch_size=work["batch"],
@@ -153,29 +169,35 @@ def _burnish(work: dict[str, Any]) -> tuple[list[float], Any, str]:
         checkpoint_steps=10**6,
         tokens_per_batch=2**16,
     )
+    # TRL computes the reference in every step; computed once before, it is no part of a step here. So that both do
+    # the same work, it is spread over the steps that it serves.
+    began = time.perf_counter()
+    first: list[float] = []
     with tempfile.TemporaryDirectory() as folder:
         burnish.train(
-            model, rows, [], settings=settings, seed=0, device=base.device, folder=Path(folder),
+            model, work["rows"], [], settings=settings, seed=0, device=base.device, folder=Path(folder),
             metric=None, metric_name="", progress=burnish.Silent(),
+            objective=burnish.make_objective(work["objective"]),
+            on_log=lambda line: first.append(time.perf_counter()),
         )  # fmt: skip
         lines = [line for line in read_jsonl(Path(folder) / "metrics.jsonl") if "loss" in line]
-    ends = [0.0] + [line["tokens"] / line["tokens_per_second"] for line in lines]
-    return ends[1:], model, str(base.dtype).removeprefix("torch.")
+    ends = [line["tokens"] / line["tokens_per_second"] for line in lines]
+    if work["objective"] != "sft":
+        once = max(0.0, first[0] - began - ends[0])
+        ends = [seconds + once * work["batch"] / len(work["rows"]) for seconds in ends]
+    return ends, model, str(base.dtype).removeprefix("torch.")
 
 
 def _trl(work: dict[str, Any]) -> tuple[list[float], Any, str]:
-    """As above with TRL's SFTTrainer, without gradient checkpointing, in the number format that Burnish takes."""
-    import torch
-    from datasets import Dataset
+    """As above with TRL's trainer, without gradient checkpointing, in the number format that Burnish takes."""
     from peft import LoraConfig
     from transformers import TrainerCallback
-    from trl import SFTConfig, SFTTrainer
+    from trl_peer import trl_trainer
 
     import burnish
 
     base = burnish.load_model(work["model"], dtype=work["dtype"])
     base.model.set_attn_implementation("sdpa")
-    rows = [{"input_ids": tokens, "labels": [-100] * prompt + tokens[prompt:]} for tokens, prompt in work["rows"]]
     seconds: list[float] = []
 
     class Clock(TrainerCallback):  # type: ignore[misc]
@@ -185,57 +207,50 @@ def _trl(work: dict[str, Any]) -> tuple[list[float], Any, str]:
         def on_step_end(self, *_: Any, **__: Any) -> None:
             seconds.append(time.perf_counter() - self.began)
 
+    lora = LoraConfig(
+        task_type="CAUSAL_LM", r=work["r"], lora_alpha=work["alpha"], lora_dropout=0.0, target_modules="all-linear"
+    )
     with tempfile.TemporaryDirectory() as folder:
-        settings = SFTConfig(
-            output_dir=folder,
-            per_device_train_batch_size=work["peer_batch"],
-            gradient_accumulation_steps=max(1, work["batch"] // work["peer_batch"]),
-            max_steps=work["steps"],
-            learning_rate=work["rate"],
-            lr_scheduler_type="cosine",
+        trainer = trl_trainer(
+            work["objective"],
+            base.model,
+            base.tokenizer,
+            work["rows"],
+            folder=folder,
+            batch=work["peer_batch"],
+            accumulate=max(1, work["batch"] // work["peer_batch"]),
+            steps=work["steps"],
+            rate=work["rate"],
             warmup_steps=max(1, round(0.05 * work["steps"])),
-            bf16=False,
-            activation_checkpointing=False,
-            max_length=None,
-            dataset_kwargs={"skip_prepare_dataset": True},
-            report_to=[],
-            save_strategy="no",
-            logging_strategy="no",
-            disable_tqdm=True,
-            use_cpu=not torch.cuda.is_available(),
-            dataloader_pin_memory=False,
-        )
-        trainer = SFTTrainer(
-            model=base.model,
-            args=settings,
-            train_dataset=Dataset.from_list(rows),
-            processing_class=base.tokenizer,
-            peft_config=LoraConfig(
-                task_type="CAUSAL_LM",
-                r=work["r"],
-                lora_alpha=work["alpha"],
-                lora_dropout=0.0,
-                target_modules="all-linear",
-            ),
             callbacks=[Clock()],
+            peft_config=lora,
         )
         trainer.train()
     return seconds, trainer.model, str(base.dtype).removeprefix("torch.")
 
 
-def _loss(model: Any, rows: list[list[Any]]) -> float:
-    """Mean loss of the labelled tokens, row by row, by transformers' own loss."""
+def _loss(model: Any, items: list[Any], objective: str) -> float:
+    """Mean loss on held-out items, one by one, with transformers' own logits; of pairs the DPO loss at beta 0.1."""
     import torch
+
+    def logprob(sequence: Any) -> float:
+        tokens = torch.tensor([sequence.tokens], device=model.device)
+        logits = model(input_ids=tokens).logits[0, :-1].float().log_softmax(-1)
+        chosen = logits.gather(1, tokens[0, 1:, None])[:, 0]
+        return sum(float(chosen[span.first - 1 : span.last - 1].sum()) for span in sequence.spans)
 
     model.eval()
     total, count = 0.0, 0
     with torch.no_grad():
-        for tokens, prompt in rows:
-            ids = torch.tensor([tokens], device=model.device)
-            labels = ids.clone()
-            labels[0, :prompt] = -100
-            total += float(model(input_ids=ids, labels=labels).loss) * (len(tokens) - prompt)
-            count += len(tokens) - prompt
+        for item in items:
+            found = [logprob(sequence) for sequence in item.sequences]
+            if objective == "sft":
+                total, count = total - found[0], count + item.labelled
+                continue
+            with model.disable_adapter():
+                reference = [logprob(sequence) for sequence in item.sequences]
+            margin = (found[0] - reference[0]) - (found[1] - reference[1])
+            total, count = total + math.log1p(math.exp(-0.1 * margin)), count + 1
     return total / count
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from burnish.config import TrainingConfig
 from burnish.models.adapters import attach_adapter
+from burnish.models.layout import Labelled, Span
 from burnish.progress import Silent
 from burnish.records import Message, Source
 from burnish.training.encode import tail_item
@@ -23,6 +24,20 @@ def rows(chat: Any, count: int = 24, system: str = SYSTEM) -> list[Item]:
         messages = [Message("system", system), Message("user", f"{i} " + "the cat ran " * (i % 4))]
         rendered = chat.render(messages, Message("assistant", f"dog {i % 5}" + " sat" * (i % 3)))
         made.append(tail_item(rendered.tokens, rendered.prompt_length, 1.0, Source("rows.jsonl", i + 1)))
+    return made
+
+
+def pairs(chat: Any, count: int = 16) -> list[Item]:
+    """Pairs whose chosen answer says cat and whose rejected one says dog, with the prompts of `rows`."""
+    made = []
+    answers = [[*chat.encode(text), chat.end_of_turn] for text in (" the cat sat", " a dog ran off")]
+    for item in rows(chat, count):
+        (tokens, (span,)) = item.sequences[0]
+        prompt = tokens[: span.first]
+        both = tuple(
+            Labelled((*prompt, *answer), (Span(len(prompt), len(prompt) + len(answer)),)) for answer in answers
+        )
+        made.append(Item(both, 1.0, item.source))
     return made
 
 

@@ -9,18 +9,17 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from burnish.models.layout import Labelled, Span, lay_out
+from burnish.models.layout import lay_out
 from burnish.models.score import sequence_logprobs
 from burnish.records import Source
 from burnish.runs import read_json, read_jsonl
 from burnish.training.batches import collate
-from burnish.training.objectives.base import Item
 from burnish.training.objectives.dpo import dpo_loss
 from burnish.training.objectives.kto import kto_loss
 from burnish.training.objectives.make import OBJECTIVES, make_objective
 from burnish.training.objectives.orpo import log_odds_ratio, orpo_loss
 from burnish.training.objectives.simpo import simpo_loss
-from helpers_training import lora_model, rows, run_training, settings
+from helpers_training import lora_model, pairs, rows, run_training, settings
 
 numbers = st.floats(-10, 10)
 
@@ -64,20 +63,6 @@ def test_kto_values_gains_and_losses_from_the_reference_point(reward, point, des
     )
     sign, weight = (1, 2.0) if desirable else (-1, 3.0)
     assert found.item() == pytest.approx(weight * (1 - 1 / (1 + math.exp(-sign * 0.1 * (reward - point)))), rel=1e-6)
-
-
-def pairs(chat, count=16):
-    """Pairs whose chosen answer says cat and whose rejected one says dog, with the prompts of `rows`."""
-    made = []
-    answers = [[*chat.encode(text), chat.end_of_turn] for text in (" the cat sat", " a dog ran off")]
-    for item in rows(chat, count):
-        (tokens, (span,)) = item.sequences[0]
-        prompt = tokens[: span.first]
-        both = tuple(
-            Labelled((*prompt, *answer), (Span(len(prompt), len(prompt) + len(answer)),)) for answer in answers
-        )
-        made.append(Item(both, 1.0, item.source))
-    return made
 
 
 @pytest.mark.parametrize("name", [name for name in OBJECTIVES if name != "sft"])
