@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import pytest
+
+from burnish.errors import TrainingError
 from burnish.models.chat import Chat
 from burnish.records import Example, Message, Source
 from burnish.tasks.generation import Generation, generation_metrics
@@ -35,3 +38,57 @@ def test_too_long_rows_are_left_out_whole_and_told():
     [(source, length)] = encoding.too_long
     assert (source.line, length > 100) == (7, True)
     assert not encode([long], TASK, CHAT, full=False, max_length=length).too_long
+
+
+def conversation(weight=None):
+    messages = (
+        Message("user", "cat?"),
+        Message("assistant", "dog", weight=weight),
+        Message("user", "sat?"),
+    )
+    return Example("1", messages, "ran", Source("f", 1))
+
+
+def learned(turns, weight=None):
+    task = Generation("chat", "Answer.", None, ())
+    (item,) = encode([conversation(weight)], task, CHAT, full=False, max_length=500, turns=turns).rows
+    (sequence,) = item.sequences
+    return [CHAT.tokenizer.decode(sequence.tokens[span.first : span.last]) for span in sequence.spans], sequence
+
+
+@pytest.mark.parametrize(
+    ("turns", "weight", "expected"),
+    [
+        ("last", None, ["ran</s>"]),
+        ("all", None, ["dog</s>", "ran</s>"]),
+        ("last", 1.0, ["dog</s>", "ran</s>"]),
+        ("all", 0.0, ["ran</s>"]),
+    ],
+)
+def test_which_turns_are_learned(turns, weight, expected):
+    """The earlier turn's weight decides; without one the setting does. The tokens are the same either way."""
+    spoken, sequence = learned(turns, weight)
+    assert spoken == expected
+    prompt = Generation("chat", "Answer.", None, ()).messages(conversation(), full=False)
+    assert CHAT.tokenizer.decode(sequence.tokens).startswith(CHAT.text(prompt, generation_prompt=True))
+
+
+def test_a_template_that_rewrites_earlier_turns_is_refused():
+    template = (
+        "{% for message in messages %}{{ '<s>' + message['role'] + '\n' }}"
+        "{% if loop.last or message['role'] == 'user' %}{{ message['content'] }}{% else %}...{% endif %}"
+        "{{ '</s>\n' }}"
+        "{% endfor %}{% if add_generation_prompt %}{{ '<s>assistant\n' }}{% endif %}"
+    )
+    chat = Chat(CHAT.tokenizer, template=template)
+    task = Generation("chat", "Answer.", None, ())
+    encode([conversation()], task, chat, full=False, max_length=500)
+    with pytest.raises(TrainingError, match="rewrites earlier turns"):
+        encode([conversation()], task, chat, full=False, max_length=500, turns="all")
+
+
+def test_objectives_with_pairs_need_a_rejected_answer():
+    task = Generation("chat", "Answer.", None, ())
+    with pytest.raises(TrainingError, match="needs a rejected answer") as caught:
+        encode([conversation()], task, CHAT, full=False, max_length=500, objective="dpo")
+    assert "f:1" in str(caught.value)

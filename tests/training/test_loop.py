@@ -239,3 +239,28 @@ def test_checkpoint_holds_no_pickle(tmp_path):
     assert names == {".safetensors", ".json"}
     state = json.loads((tmp_path / "checkpoints" / "step-000003" / "state.json").read_text())
     assert checkpoints.TrainerState(**state).step == 3
+
+
+def test_gradient_checkpointing_gives_the_same_training(tmp_path):
+    """Up to rounding: the forward pass is computed twice, nothing else."""
+    plain, _ = run_training(tmp_path / "plain", settings(num_epochs=1))
+    again, _ = run_training(tmp_path / "again", settings(num_epochs=1, gradient_checkpointing=True))
+    left, right = adapter_state(plain), adapter_state(again)
+    assert all(torch.allclose(left[name], right[name], atol=2e-4) for name in left)
+
+
+def test_prefix_off_gives_the_same_training(tmp_path):
+    plain, _ = run_training(tmp_path / "plain", settings(num_epochs=1))
+    apart, _ = run_training(tmp_path / "apart", settings(num_epochs=1, shared_prefix="off"))
+    left, right = adapter_state(plain), adapter_state(apart)
+    assert all(torch.allclose(left[name], right[name], atol=2e-4) for name in left)
+
+
+def test_an_exception_of_the_log_leaves_a_checkpoint(tmp_path):
+    def fail(line):
+        if line["step"] == 5:
+            raise LookupError("enough")
+
+    with pytest.raises(LookupError, match="enough"):
+        run_training(tmp_path, settings(), on_log=fail)
+    assert (tmp_path / "checkpoints" / "step-000003").is_dir()

@@ -43,6 +43,22 @@ def _schedule(value: Any) -> Any:
     return "constant" if value == "constant_with_warmup" else value
 
 
+def _history_masked(value: Any) -> Any:
+    return {True: "last", False: "all"}.get(value, value) if isinstance(value, bool) else value
+
+
+def _assistant_only(value: Any) -> Any:
+    if value is True:
+        return "all"
+    raise ValueError("prompts are never trained on; use training.train_on: last or all")
+
+
+def _roles(value: Any) -> Any:
+    if value in (["assistant"], "assistant"):
+        return "all"
+    raise ValueError("only the assistant's turns can be trained on")
+
+
 def _bf16(value: Any) -> Any:
     return {True: "bfloat16", False: "float32"}.get(value, value) if isinstance(value, bool) else value
 
@@ -98,6 +114,10 @@ ALIASES: dict[str, Alias] = {
     "max_train_steps": Alias("training.max_steps", "accelerate"),
     "save_steps": Alias("training.checkpoint_steps", f"{_AXOLOTL}, {_FACTORY}, {_TRL}"),
     "save_total_limit": Alias("training.keep_checkpoints", f"{_AXOLOTL}, {_FACTORY}, {_TRL}"),
+    "activation_checkpointing": Alias("training.gradient_checkpointing", _TRL),
+    "mask_history": Alias("training.train_on", _FACTORY, _history_masked),
+    "assistant_only_loss": Alias("training.train_on", _TRL, _assistant_only),
+    "roles_to_train": Alias("training.train_on", _AXOLOTL, _roles),
     "bf16": Alias("training.dtype", f"{_AXOLOTL}, {_FACTORY}, {_TRL}", _bf16),
     "torch_dtype": Alias("training.dtype", _TRL),
 }
@@ -106,9 +126,7 @@ ALIASES: dict[str, Alias] = {
 ALREADY: dict[str, tuple[Any, str]] = {
     "train_on_inputs": (False, "only answers are trained on"),
     "train_on_prompt": (False, "only answers are trained on"),
-    "mask_history": (True, "only the last answer is trained on"),
     "completion_only_loss": (True, "only answers are trained on"),
-    "assistant_only_loss": (True, "only answers are trained on"),
     "load_in_4bit": (False, "weights are not quantised while training"),
     "load_in_8bit": (False, "weights are not quantised while training"),
     "fp16": (False, "float16 is not used"),
@@ -122,7 +140,6 @@ ALREADY: dict[str, tuple[Any, str]] = {
 
 # Names without a counterpart, with what to do instead.
 REFUSED: dict[str, str] = {
-    "roles_to_train": "delete it: the last assistant turn is trained on; a turn's own weight: 0 leaves it out",
     "beta": "delete it: preference training is not part of this version",
     "pref_beta": "delete it: preference training is not part of this version",
     "rl_beta": "delete it: preference training is not part of this version",
@@ -131,7 +148,6 @@ REFUSED: dict[str, str] = {
     "chat_template": "delete it: the model's own chat template is used",
     "template": "delete it: the model's own chat template is used",
     "output_dir": "delete it: runs go to the runs folder (`burnish run --runs-dir DIR`)",
-    "gradient_checkpointing": "delete it: lower training.tokens_per_batch when memory is short",
     "suffix": "use name: it names the run folders",
 }
 

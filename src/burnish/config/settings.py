@@ -121,6 +121,9 @@ class TrainingConfig(Settings):
         ge=64,
         description="Token budget of one forward pass; a step is cut into as many as it needs.",
     )
+    gradient_checkpointing: bool = Field(
+        default=False, description="Keep each layer's input alone and compute the layer again for its gradient."
+    )
     shared_prefix: Literal["auto", "off"] = Field(
         default="auto", description="auto: what rows of a pass begin with alike is computed once; off: never."
     )

@@ -63,6 +63,8 @@ def train(
     not finite, when memory does not suffice for one row, or when a guard refuses.
     """
     objective = objective or sft()
+    if settings.gradient_checkpointing:
+        model.activation_checkpointing_enable()
     if objective.needs_reference:
         parts = [rows, validation] if validation else [rows]
         together = with_reference(
