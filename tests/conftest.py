@@ -9,8 +9,13 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported: the t
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 import burnish
+
+# Nothing here depends on how fast a machine is: a first call that imports torch would exceed any deadline.
+settings.register_profile("burnish", deadline=None)
+settings.load_profile("burnish")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
