@@ -195,6 +195,7 @@ ALIAS_VALUES: dict[str, tuple[Any, Any]] = {
     "lr_scheduler_type": ("constant_with_warmup", "constant"), "lora_rank": (8, 8), "r": (8, 8),
     "lora_target": ("q_proj, v_proj", ["q_proj", "v_proj"]), "target_modules": (["q_proj"], ["q_proj"]),
     "lora_target_linear": (True, "all-linear"), "max_train_steps": (10, 10), "save_steps": (5, 5),
+    "num_virtual_tokens": (30, 30),
     "use_rslora": (True, True), "peft_use_rslora": (True, True),
     "save_total_limit": (1, 1), "bf16": (True, "bfloat16"), "torch_dtype": ("float32", "float32"),
 }  # fmt: skip
