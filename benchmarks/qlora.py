@@ -61,7 +61,8 @@ def _work(arguments: argparse.Namespace) -> dict[str, Any]:
     def tokens(examples: Any) -> list[list[Any]]:
         full, most = training.prompt == "full", training.max_length
         encoded = burnish.encode(examples, prepared.task, chat, full=full, max_length=most).rows
-        return [[list(row.tokens), row.prompt_length] for row in encoded]
+        labelled = [item.sequences[0] for item in encoded]
+        return [[list(sequence.tokens), sequence.spans[0].first] for sequence in labelled]
 
     return {
         "model": loaded.config.model,
@@ -98,7 +99,7 @@ def _side(method: str, work: dict[str, Any]) -> dict[str, Any]:
     import psutil
 
     import burnish
-    from burnish.training.encode import Encoded
+    from burnish.training.encode import tail_item
     from burnish.training.loop import peak_memory_mb
 
     base = burnish.load_model(work["model"], dtype=work["dtype"], quantise="nf4" if method == "qlora" else None)
@@ -109,10 +110,9 @@ def _side(method: str, work: dict[str, Any]) -> dict[str, Any]:
         base.model, method=settings.method, r=settings.lora_r, alpha=settings.lora_alpha, seed=0
     )
 
-    def rows(part: str) -> list[Encoded]:
+    def rows(part: str) -> list[Any]:
         return [
-            Encoded(tuple(tokens), prompt, 1.0, burnish.Source(part, i))
-            for i, (tokens, prompt) in enumerate(work[part])
+            tail_item(tokens, prompt, 1.0, burnish.Source(part, i)) for i, (tokens, prompt) in enumerate(work[part])
         ]
 
     with tempfile.TemporaryDirectory() as folder:

@@ -8,6 +8,8 @@ import torch
 from burnish.models.adapters import attach_adapter
 from burnish.models.attention import supports_prefix
 from burnish.models.generate import Engine, Request
+from burnish.models.layout import Labelled, Span, lay_out
+from burnish.models.token_losses import TokenLosses
 from burnish.models.virtual_tokens import virtual_tokens
 from tiny import tiny_loaded, tiny_model
 
@@ -75,6 +77,24 @@ def test_a_row_can_be_read_in_parts_and_padded_on_the_left(method):
     second = model(ROWS[:1, 12:], attention_mask=mask, position_ids=places, past_key_values=cache, use_cache=True)
     torch.testing.assert_close(first.logits[:, 3:], expected[:, :12])
     torch.testing.assert_close(second.logits, expected[:, 12:])
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_packed_tree_gives_what_rows_give(method):
+    model = attached(method)
+    losses = TokenLosses(model)
+    assert losses.how == "masked"
+    shared = tuple(range(60, 72))
+    items = [Labelled((*shared, *range(5, 5 + n)), (Span(12, 12 + n),)) for n in (3, 9, 6)]
+    by_row, packed = (losses(lay_out(items, how=how, device="cpu")) for how in ("rows", "masked"))
+    left, right = (with_gradient(model, found)[1] for found in (by_row, packed))
+    torch.testing.assert_close(packed.sort().values, by_row.sort().values)
+    torch.testing.assert_close(right, left)
+    expected = []
+    for item in items:
+        logprobs = by_peft(model, torch.tensor([item.tokens]))[0].log_softmax(-1).detach()
+        expected += [-float(logprobs[i - 1, item.tokens[i]]) for i in range(12, len(item.tokens))]
+    torch.testing.assert_close(by_row.detach().sort().values, torch.tensor(sorted(expected)))
 
 
 @pytest.mark.parametrize("method", METHODS)
