@@ -12,7 +12,7 @@ from burnish.records import Message, Source
 from burnish.training.encode import tail_item
 from burnish.training.loop import train
 from burnish.training.objectives.base import Item
-from tiny import tiny_loaded
+from tiny import tiny_for
 
 SYSTEM = "the assistant sat on the mat and ran to the user"
 
@@ -51,12 +51,14 @@ def settings(**changes: Any) -> TrainingConfig:
 
 def lora_model(config: TrainingConfig, **options: Any) -> tuple[Any, Any]:
     """A tiny model with what the settings train, and its chat template."""
-    loaded, chat = tiny_loaded(**options)
+    loaded, chat = tiny_for(config.method, **options)
     model = attach_adapter(
         loaded.model,
         method=config.method,
         r=config.lora_r,
         alpha=config.lora_alpha,
+        bottleneck=config.bottleneck_size,
+        virtual_tokens=config.virtual_tokens,
         dropout=config.lora_dropout,
         target_modules=config.lora_target_modules,
         rank_stabilised=config.lora_rank_stabilised,

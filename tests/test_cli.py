@@ -636,6 +636,20 @@ def test_predict_with_a_damaged_row_answers_nothing(tmp_path: Path, random_run: 
     assert not output.exists()
 
 
+def test_export(tmp_path: Path, random_run: RandomRun):
+    done = call("export", random_run.path, tmp_path / "out")
+    assert done.status == 0, done.err
+    assert done.out.splitlines()[-1] == str(tmp_path / "out")
+    assert "held-out prompts answered with the same tokens" in done.out
+    assert (tmp_path / "out" / "model.safetensors").is_file()
+    copied = call("export", random_run.path, tmp_path / "adapter", "--adapter", "--json")
+    assert copied.json["replay"] is None
+    assert (tmp_path / "adapter" / "adapter_config.json").is_file()
+    again = call("export", random_run.path, tmp_path / "out")
+    assert again.status == 2
+    assert "there is something already" in again.err
+
+
 def test_predict_without_a_trained_model(fakes: Path):
     done = call("predict", "stopped", "hello", "--runs-dir", fakes)
     assert done.status == 2

@@ -204,6 +204,7 @@ ALIAS_VALUES: dict[str, tuple[Any, Any]] = {
     "lora_target_linear": (True, "all-linear"), "max_train_steps": (10, 10), "save_steps": (5, 5),
     "use_rslora": (True, True), "peft_use_rslora": (True, True), "activation_checkpointing": (True, True),
     "mask_history": (False, "all"), "assistant_only_loss": (True, "all"), "roles_to_train": (["assistant"], "all"),
+    "num_virtual_tokens": (30, 30),
     "save_total_limit": (1, 1), "bf16": (True, "bfloat16"), "torch_dtype": ("float32", "float32"),
 }  # fmt: skip
 KIND_OF = {"schema": "extraction", "pattern": "generation"}

@@ -98,6 +98,30 @@ def test_the_adapter_answers_as_it_was_measured(finished):
     assert [a.confidence for a in again] == pytest.approx([m.confidence for m in measured], abs=1e-4)
 
 
+@pytest.mark.parametrize("method", ["qlora", "bottleneck", "prefix_tuning"])
+def test_other_methods_run_the_whole_line(tmp_path, method):
+    training = {"method": method, "max_steps": 3, "batch_size": 8, "lora_r": 4, "eval_examples": 8}
+    run = burnish.run(write_task(tmp_path, training=training), runs_dir=tmp_path / "runs")
+    examples = {row["id"]: row["input"] for row in read_jsonl(run.path / "test_examples.jsonl")}
+    measured = run.predictions()[:5]
+    again = run.predict([examples[prediction.example_id] for prediction in measured])
+    assert [a.text for a in again] == [m.text for m in measured]
+    record = read_json(run.path / "run.json")
+    assert record["config"]["training"]["learning_rate"] > 0
+    assert record["training"]["total_parameters"] > 24_000  # 4-bit weights are counted one by one
+
+
+def test_an_exported_model_is_whole_and_no_look_at_the_test(finished, tmp_path):
+    sealed = read_json(finished.path / "split.json")["sealed_hash"]
+    looks = count_looks(finished.path.parent, sealed)
+    replay = finished.export(tmp_path / "out")
+    assert (replay.prompts, replay.same) == (16, 16)
+    assert count_looks(finished.path.parent, sealed) == looks
+    assert burnish.load_model(str(tmp_path / "out")).model.num_parameters() > 10_000
+    assert finished.export(tmp_path / "adapter", merged=False) is None
+    assert verify_folder(tmp_path / "adapter") == []
+
+
 def test_wrong_base_is_refused(finished, tmp_path):
     from burnish.errors import ModelError
     from burnish.models.adapters import load_adapter

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from transformers import AutoModelForCausalLM, LlamaConfig, PreTrainedTokenizerF
 
 from burnish.models.attention import choose_attention
 from burnish.models.chat import Chat
-from burnish.models.load import Loaded
+from burnish.models.load import Loaded, load_model
 
 TEMPLATE = (
     "{% for message in messages %}{{ '<s>' + message['role'] + '\n' + message['content'] + '</s>\n' }}{% endfor %}"
@@ -72,6 +73,15 @@ def tiny_loaded(**options: Any) -> tuple[Loaded, Chat]:
     tokenizer = tiny_tokenizer()
     model = tiny_model(**options)
     return Loaded(model, tokenizer, "tiny", "0" * 64, "cpu", model.dtype), Chat(tokenizer)
+
+
+def tiny_for(method: str, **options: Any) -> tuple[Loaded, Chat]:
+    """A loaded tiny model in the form that the method trains on."""
+    if method != "qlora":
+        return tiny_loaded(**options)
+    with tempfile.TemporaryDirectory() as folder:
+        loaded = load_model(str(save_tiny(Path(folder))), dtype="float32", quantise="nf4")
+    return loaded, Chat(loaded.tokenizer)
 
 
 def save_tiny(folder: Path) -> Path:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from burnish.config import LoadedTask, load_task, task_from
 from burnish.errors import DataError, RunError
@@ -33,6 +33,9 @@ from burnish.runs import (
     write_jsonl,
     write_predictions,
 )
+
+if TYPE_CHECKING:
+    from burnish.models.export import Replay
 
 CANDIDATE = "tuned"
 
@@ -147,6 +150,20 @@ class Run:
         from burnish.measure import predictor
 
         return predictor(self.path, progress or Silent())(examples)
+
+    def export(self, folder: str | Path, *, merged: bool = True, progress: Progress | None = None) -> Replay | None:
+        """Write the tuned model into a new folder: all weights with the adapter in them, or the adapter alone.
+
+        Merged weights are written only when they answer held-out prompts as the tuned model does; what that replay
+        found is returned. Raises ModelError and RunError.
+        """
+        from burnish.measure import held_out_prompts
+        from burnish.models.export import export_adapter, export_merged
+
+        if not merged:
+            export_adapter(self.adapter, Path(folder))
+            return None
+        return export_merged(self.adapter, Path(folder), held_out_prompts(self.path), progress=progress)
 
     def summary(self) -> dict[str, Json]:
         """What `burnish run --json` prints."""

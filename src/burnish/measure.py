@@ -15,13 +15,14 @@ from burnish.evaluation.evaluate import primary_value
 from burnish.prepare import Prepared
 from burnish.progress import Progress, Silent
 from burnish.records import Example, Message, Prediction, Source
-from burnish.runs import RunFolder, commit_folder, to_json, verify_folder
+from burnish.runs import RunFolder, commit_folder, read_jsonl, to_json, verify_folder
 from burnish.tasks import Task, make_task
 
 if TYPE_CHECKING:
     from burnish.models.chat import Chat
     from burnish.models.generate import Engine
     from burnish.models.load import Loaded
+    from burnish.models.quantised import Quantisation
     from burnish.systems.base import System
     from burnish.systems.local import LocalSystem
 
@@ -45,21 +46,23 @@ class Bench:
 
     def training_words(self) -> str:
         """One line about what will be trained."""
+        from burnish.models.adapters import method_words
+
         training = self._config.training
-        what = {
-            "lora": f"LoRA r={training.lora_r}",
-            "dora": f"DoRA r={training.lora_r}",
-            "ia3": "IA3",
-            "full": "all weights",
-        }
+        what = method_words(
+            training.method,
+            r=training.lora_r,
+            bottleneck=training.bottleneck_size,
+            virtual_tokens=training.virtual_tokens,
+        )
         return (
-            f"{what[training.method]} of {self._config.model} on {len(self._prepared.split.train):,} examples, "
+            f"{what} of {self._config.model} on {len(self._prepared.split.train):,} examples, "
             f"{training.num_epochs:g} epochs, rate {training.learning_rate:g}"
         )
 
     def train(self) -> None:
         """Train and leave adapter/ in the run folder; a finished adapter is not trained again."""
-        from burnish.models.adapters import attach_adapter, write_adapter
+        from burnish.models.adapters import QUANTISATION, attach_adapter, write_adapter
         from burnish.training.encode import encode, refuse_too_long
         from burnish.training.guards import check_labels
         from burnish.training.loop import train
@@ -68,8 +71,11 @@ class Bench:
         if target.exists() and not verify_folder(target):
             return
         settings, split, task = self._config.training, self._prepared.split, self._prepared.task
-        base, chat, full = self._base(), self._chat(), settings.prompt == "full"
-        limit = min(settings.max_length, int(getattr(base.model.config, "max_position_embeddings", 2**31)))
+        base, full = self._base(QUANTISATION.get(settings.method)), settings.prompt == "full"
+        chat = self._chat()
+        context = int(getattr(base.model.config, "max_position_embeddings", 2**31))
+        virtual = settings.virtual_tokens if settings.method in ("prefix_tuning", "prompt_tuning") else 0
+        limit = min(settings.max_length, context - virtual)
         options: dict[str, Any] = {"full": full, "max_length": limit, "turns": settings.train_on}
         encoding = encode(split.train, task, chat, **options)
         refuse_too_long(encoding, max_length=limit, max_dropped=settings.max_dropped)
@@ -88,6 +94,8 @@ class Bench:
             dropout=settings.lora_dropout,
             target_modules=settings.lora_target_modules,
             rank_stabilised=settings.lora_rank_stabilised,
+            bottleneck=settings.bottleneck_size,
+            virtual_tokens=settings.virtual_tokens,
             seed=self._config.seed,
         )
         self._model, self._model_is_base = base._replace(model=model), False
@@ -135,16 +143,21 @@ class Bench:
     def _local(self, name: str, engine: Engine, *, full: bool, shots: Any = None) -> LocalSystem:
         return local_system(name, self._prepared.task, engine, self._config, full=full, shots=shots)
 
-    def _base(self) -> Loaded:
+    def _base(self, quantise: Quantisation | None = None) -> Loaded:
         """The base model. Once training has changed it, a fresh copy is loaded for whoever asks."""
         from burnish.models.load import load_model
 
-        if self._model is None or not self._model_is_base:
+        if self._model is None or not self._model_is_base or self._model.quantisation != quantise:
+            self._model = None  # not two models at once
             config, dtype = self._config, self._config.training.dtype
             if config.training.method == "full" and dtype == "auto":
                 dtype = "float32"  # bfloat16 has 8 bits: it would round most updates of a weight away
             self._model = load_model(
-                config.model, dtype=dtype, base_dir=self._task_file.base_dir, progress=self._progress
+                config.model,
+                dtype=dtype,
+                quantise=quantise,
+                base_dir=self._task_file.base_dir,
+                progress=self._progress,
             )
             self._model_is_base = True
         return self._model
@@ -203,6 +216,7 @@ class Bench:
             labels=self._prepared.labels,
             chat_template=chat.template,
             method=self._config.training.method,
+            quantisation=base.quantisation,
             tools=split.train[0].tools if getattr(task, "shared_tools", False) else (),
         )
 
@@ -269,6 +283,27 @@ def predictor(
         return system.predict(examples, progress)
 
     return predict
+
+
+def held_out_prompts(run_dir: Path, count: int = 16) -> list[list[Message]]:
+    """Conversations on inputs that were not trained on, spread over the sealed test: for replays, without targets.
+
+    Where rows had tools of their own, which are not kept in the run folder, the input stands alone.
+    """
+    from burnish.models.adapters import read_info
+
+    info = read_info(run_dir / "adapter")
+    config = TaskConfig.model_validate(info.task)
+    unmeasured = config.model_copy(update={"goal": config.goal.model_copy(update={"metric": None})})
+    task = make_task(unmeasured, info.labels, shared_tools=bool(info.tools))
+    rows = read_jsonl(run_dir / "test_examples.jsonl")
+    texts = [str(row["input"]) for row in rows[:: max(1, len(rows) // count)][:count]]
+    if config.kind == "tool_calling" and not info.tools:
+        return [[Message("user", text)] for text in texts]
+    return [
+        list(task.messages(replace(_unlabelled(text, number), tools=info.tools), full=info.prompt == "full"))
+        for number, text in enumerate(texts, 1)
+    ]
 
 
 def _unlabelled(text: str, number: int) -> Example:

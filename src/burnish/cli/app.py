@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from burnish.cli import data, machine, predict, run, runs
+from burnish.cli import data, export, machine, predict, run, runs
 from burnish.cli.options import examples
 from burnish.cli.shell import Shell
 
@@ -93,6 +93,11 @@ app.command(
         "cat inputs.txt | burnish predict latest > answers.txt",
     ),
 )(predict.predict)
+app.command(
+    "export",
+    short_help="Write a tuned model for other programs.",
+    epilog=examples("burnish export latest my-model", "burnish export latest my-adapter --adapter"),
+)(export.export)
 app.command(
     "report",
     short_help="Write a run's report and model card again.",

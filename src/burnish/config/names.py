@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from burnish.config.rates import default_learning_rate
 from burnish.config.settings import TaskConfig, TrainingConfig
 from burnish.config.yaml_tree import Key, Tree, dotted
 from burnish.errors import Problem, shorten
@@ -111,6 +112,7 @@ ALIASES: dict[str, Alias] = {
     "lora_target": Alias("training.lora_target_modules", _FACTORY, _modules),
     "target_modules": Alias("training.lora_target_modules", _UNSLOTH, _modules),
     "lora_target_linear": Alias("training.lora_target_modules", _AXOLOTL, _all_linear),
+    "num_virtual_tokens": Alias("training.virtual_tokens", "PEFT"),
     "max_train_steps": Alias("training.max_steps", "accelerate"),
     "save_steps": Alias("training.checkpoint_steps", f"{_AXOLOTL}, {_FACTORY}, {_TRL}"),
     "save_total_limit": Alias("training.keep_checkpoints", f"{_AXOLOTL}, {_FACTORY}, {_TRL}"),
@@ -127,8 +129,7 @@ ALREADY: dict[str, tuple[Any, str]] = {
     "train_on_inputs": (False, "only answers are trained on"),
     "train_on_prompt": (False, "only answers are trained on"),
     "completion_only_loss": (True, "only answers are trained on"),
-    "load_in_4bit": (False, "weights are not quantised while training"),
-    "load_in_8bit": (False, "weights are not quantised while training"),
+    "load_in_8bit": (False, "the 4-bit weights of method qlora are the only quantised ones"),
     "fp16": (False, "float16 is not used"),
     "packing": (False, "batches are filled by training.tokens_per_batch"),
     "sample_packing": (False, "batches are filled by training.tokens_per_batch"),
@@ -154,11 +155,13 @@ REFUSED: dict[str, str] = {
 _MICRO = ("micro_batch_size", "per_device_train_batch_size")
 _ACCUMULATION = "gradient_accumulation_steps"
 _MULTIPLIER = "learning_rate_multiplier"
+_METHOD_NAMES = ("method", "adapter", "finetuning_type")
+_FOUR_BITS = {"load_in_4bit": (True, False), "quantization_bit": (4, None)}  # name -> the values for yes and for no
 _AUTO = {"n_epochs": "num_epochs", "batch_size": "batch_size", _MULTIPLIER: "learning_rate"}
 
 _TOP = {info.alias or name for name, info in TaskConfig.model_fields.items()}
 _TRAINING = set(TrainingConfig.model_fields)
-_HANDLED = {*_MICRO, _ACCUMULATION, _MULTIPLIER, *ALIASES, *ALREADY, *REFUSED}
+_HANDLED = {*_MICRO, _ACCUMULATION, _MULTIPLIER, *_FOUR_BITS, *ALIASES, *ALREADY, *REFUSED}
 ALL_NAMES: frozenset[str] = frozenset(_HANDLED)
 
 
@@ -224,7 +227,8 @@ def _collect(work: _Renaming, section: dict[str, Any], prefix: Key, native: set[
         value = section[name]
         if name in _AUTO and value == "auto":
             del section[name]
-            default = TrainingConfig.model_fields[_AUTO[name]].default
+            info = TrainingConfig.model_fields[_AUTO[name]]
+            default = _default_rate(work) if info.default is None else info.default
             work.notices.append(f"{dotted(key)}: auto keeps the default training.{_AUTO[name]} ({default:g})")
         elif name in native and prefix != ("hyperparameters",):
             continue
@@ -232,6 +236,8 @@ def _collect(work: _Renaming, section: dict[str, Any], prefix: Key, native: set[
             batch[name] = section.pop(name)
         elif name == _MULTIPLIER:
             _multiply_rate(work, key, section.pop(name))
+        elif name in _FOUR_BITS:
+            _four_bits(work, key, section.pop(name))
         elif name in ALIASES:
             _alias(work, key, ALIASES[name], section.pop(name))
         elif name in ALREADY:
@@ -265,6 +271,32 @@ def _already(work: _Renaming, key: Key, value: Any) -> None:
         work.problem(key, "cannot be had here", value, f"delete it: {sentence}")
 
 
+def _given(work: _Renaming, names: tuple[str, ...]) -> Any:
+    """The first value that the file gives under one of the names, in training or at the top level."""
+    section = work.tree.values.get("training")
+    places = [section, work.tree.values] if isinstance(section, Mapping) else [work.tree.values]
+    return next((place[name] for place in places for name in names if name in place), None)
+
+
+def _default_rate(work: _Renaming) -> float:
+    method, model = _given(work, _METHOD_NAMES), _given(work, ("model", "base_model", "model_name_or_path"))
+    return default_learning_rate(str(method or "lora"), str(model or ""))
+
+
+def _four_bits(work: _Renaming, key: Key, value: Any) -> None:
+    """Others name LoRA and its 4-bit base apart; here both are method qlora."""
+    yes, no = _FOUR_BITS[str(key[-1])]
+    method = _given(work, _METHOD_NAMES)
+    if value == no or (value == yes and method == "qlora"):
+        shown = {None: "null"}.get(value, str(value).lower())
+        why = "method qlora has 4-bit weights" if value == yes else "only method qlora has 4-bit weights"
+        work.notices.append(f"{dotted(key)}: {shown} changes nothing: {why}")
+    elif value == yes and method is None:
+        work.claim("training.method", key, "qlora", f"{dotted(key)} is read as training.method (qlora)")
+    else:
+        work.problem(key, "cannot be had here", value, "write training.method: qlora, which has 4-bit weights")
+
+
 def _is_count(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value >= 1
 
@@ -296,7 +328,7 @@ def _multiply_rate(work: _Renaming, key: Key, value: Any) -> None:
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < float("inf"):
         work.problem(key, "must be a number above 0", value, "for example learning_rate_multiplier: 2")
         return
-    default = TrainingConfig.model_fields["learning_rate"].default
+    default = _default_rate(work)
     rate = default * value
     notice = f"{dotted(key)} is read as training.learning_rate ({value:g} x {default:g} = {rate:g})"
     work.claim("training.learning_rate", key, rate, notice)

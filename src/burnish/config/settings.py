@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
+from burnish.config.rates import default_learning_rate
 from burnish.records import Kind
 
 # Metrics of each kind; the first is the default of goal.metric. tasks/ implements exactly these.
@@ -99,7 +100,9 @@ class SplitConfig(Settings):
 class TrainingConfig(Settings):
     """Supervised fine-tuning: what is trained, and how."""
 
-    method: Literal["lora", "dora", "ia3", "full"] = Field(default="lora", description="What is trained.")
+    method: Literal["lora", "qlora", "dora", "ia3", "bottleneck", "prefix_tuning", "prompt_tuning", "full"] = Field(
+        default="lora", description="What is trained."
+    )
     prompt: Literal["short", "full"] = Field(
         default="short", description="short: instruction only; full: with the labels or the schema."
     )
@@ -110,7 +113,13 @@ class TrainingConfig(Settings):
     lora_target_modules: Annotated[list[str], Field(min_length=1)] | Literal["all-linear"] = Field(
         default="all-linear", description="Names of the modules that get an adapter, or all-linear."
     )
-    learning_rate: float = Field(default=2e-4, gt=0, le=1, description="Peak learning rate.")
+    bottleneck_size: int = Field(default=64, ge=1, le=65536, description="Units of a bottleneck adapter.")
+    virtual_tokens: int = Field(
+        default=20, ge=1, le=1024, description="Trained tokens in front of every row (prefix and prompt tuning)."
+    )
+    learning_rate: float = Field(
+        default=None, validate_default=True, gt=0, le=1, description="Peak learning rate (null: by method and size)."
+    )
     lr_scheduler: Literal["cosine", "linear", "constant"] = Field(default="cosine", description="Decay.")
     warmup_ratio: float = Field(default=0.05, ge=0, lt=1, description="Share of steps that warm up.")
     num_epochs: float = Field(default=3, gt=0, le=1000, description="Passes over the training examples.")
@@ -153,6 +162,18 @@ class TrainingConfig(Settings):
     checkpoint_steps: int = Field(default=50, ge=1, description="Steps between checkpoints.")
     keep_checkpoints: int = Field(default=2, ge=1, description="Newest checkpoints kept beside the best.")
 
+    @model_validator(mode="before")
+    @classmethod
+    def _null_rate_is_none_given(cls, value: Any) -> Any:
+        if isinstance(value, dict) and value.get("learning_rate", 0) is None:
+            return {key: inner for key, inner in value.items() if key != "learning_rate"}
+        return value
+
+    @field_validator("learning_rate", mode="before")
+    @classmethod
+    def _rate_by_method(cls, value: Any, info: ValidationInfo) -> Any:
+        return default_learning_rate(info.data.get("method", "lora")) if value is None else value
+
 
 class FewShotConfig(Settings):
     """The few_shot baseline."""
@@ -193,7 +214,9 @@ class TaskConfig(Settings):
     )
     goal: GoalConfig = Field(default=GoalConfig(), description="What the tuned model must reach to be shipped.")
     model: str = Field(default="smollm2-135m-instruct", description="Catalogue name, folder, .gguf file, or hub id.")
-    training: TrainingConfig = Field(default=TrainingConfig(), description="How the model is tuned.")
+    training: TrainingConfig = Field(
+        default=TrainingConfig(), validate_default=True, description="How the model is tuned."
+    )
     baselines: list[BaselineName] = Field(
         default=["majority", "prompt", "few_shot"], min_length=1, description="Cheaper systems to beat."
     )
@@ -201,3 +224,11 @@ class TaskConfig(Settings):
     generation: GenerationConfig = Field(default=GenerationConfig(), description="How local systems answer.")
     split: SplitConfig = Field(default=SplitConfig(), description="How rows are divided.")
     seed: int = Field(default=7, ge=0, lt=2**32, description="Seeds the split, the order and the weights.")
+
+    @field_validator("training", mode="after")
+    @classmethod
+    def _rate_by_size(cls, training: TrainingConfig, info: ValidationInfo) -> TrainingConfig:
+        if "learning_rate" in training.model_fields_set:
+            return training
+        rate = default_learning_rate(training.method, info.data.get("model", ""))
+        return training if rate == training.learning_rate else training.model_copy(update={"learning_rate": rate})

@@ -148,7 +148,11 @@ def _setting(loc: Sequence[str | int]) -> Key:
     """The part of pydantic's location that names a setting: without the members of a union."""
     key: Key = ()
     for part in loc:
-        if isinstance(part, str) and ("[" in part or part.startswith(("constrained", "literal", "function-"))):
+        if (
+            key
+            and isinstance(part, str)
+            and ("[" in part or part.startswith(("constrained", "literal", "function-")))
+        ):
             break
         key = (*key, part)
     return key

@@ -10,13 +10,38 @@ from typing import Any, Literal, NamedTuple, get_args
 import torch
 
 from burnish.errors import ModelError
+from burnish.models.bottleneck import (
+    attach_bottleneck,
+    bottleneck_size,
+    bottleneck_tensors,
+    load_bottleneck,
+    write_config,
+)
 from burnish.models.load import Loaded, load_model, quiet_transformers
 from burnish.models.lora_linear import fuse_lora
+from burnish.models.quantised import Quantisation, fuse_lora_4bit, is_quantised
+from burnish.models.virtual_tokens import hide_virtual_tokens, start_from_words
 from burnish.progress import Progress
 
 INFO_FILE = "burnish.json"
-Method = Literal["lora", "dora", "ia3", "full"]
+Method = Literal["lora", "qlora", "dora", "ia3", "bottleneck", "prefix_tuning", "prompt_tuning", "full"]
 METHODS: tuple[Method, ...] = get_args(Method)
+QUANTISATION: dict[Method, Quantisation] = {"qlora": "nf4"}  # what the base is brought to; others leave it as it is
+
+
+def method_words(method: Method, *, r: int, bottleneck: int, virtual_tokens: int) -> str:
+    """What is trained, in a few words for people."""
+    words: dict[Method, str] = {
+        "lora": f"LoRA r={r}",
+        "qlora": f"LoRA r={r} on 4-bit weights",
+        "dora": f"DoRA r={r}",
+        "ia3": "IA3",
+        "bottleneck": f"bottleneck adapters of {bottleneck} units",
+        "prefix_tuning": f"a prefix of {virtual_tokens} virtual tokens",
+        "prompt_tuning": f"a prompt of {virtual_tokens} virtual tokens",
+        "full": "all weights",
+    }
+    return words[method]
 
 
 class AdapterInfo(NamedTuple):
@@ -25,7 +50,8 @@ class AdapterInfo(NamedTuple):
     base_hash: of the weights it was trained on; system_prompt: the system turn of training ("" when it varies);
     prompt: "short" or "full"; task: the resolved task file; chat_template: the template of training;
     tools: those that all its examples shared (then a short prompt does not name them), empty where rows differ.
-    method: how it was trained; "full" means that the folder holds a whole model.
+    method: how it was trained. merged: the adapter has been added into the weights. The folder holds a whole model
+    when it is merged or the method is full. quantisation: of the base while training, None for none.
     """
 
     base_model: str
@@ -38,6 +64,13 @@ class AdapterInfo(NamedTuple):
     chat_template: str
     tools: tuple[Mapping[str, Any], ...] = ()
     method: Method = "lora"
+    quantisation: Quantisation | None = None
+    merged: bool = False
+
+    @property
+    def whole(self) -> bool:
+        """Whether the folder holds all weights of a model rather than an adapter."""
+        return self.merged or self.method == "full"
 
 
 def attach_adapter(
@@ -49,19 +82,53 @@ def attach_adapter(
     dropout: float = 0.0,
     target_modules: Sequence[str] | Literal["all-linear"] = "all-linear",
     rank_stabilised: bool = False,
+    bottleneck: int = 64,
+    virtual_tokens: int = 20,
     seed: int = 0,
 ) -> Any:
     """The model with what `method` trains; everything else is frozen.
 
     lora: W x + (alpha / r) B A x with B = 0 at the start (Hu et al. 2021); rank_stabilised: alpha / sqrt(r)
-        (Kalajdzievski 2023). dora: direction by LoRA, magnitude by a vector (Liu et al. 2024, equation 5).
+        (Kalajdzievski 2023). qlora: the same on a base that was loaded in 4 bits (Dettmers et al. 2023).
+    dora: direction by LoRA, magnitude by a vector (Liu et al. 2024, equation 5).
     ia3: a factor for each key, value and feed-forward activation (Liu et al. 2022, section 3.3).
+    bottleneck: two small layers behind every part of a decoder layer (Houlsby et al. 2019), `bottleneck` units wide.
+    prefix_tuning, prompt_tuning: `virtual_tokens` keys and values a layer (Li and Liang 2021), or embeddings
+        (Lester et al. 2021), in front of every row; the model is called as before (models/virtual_tokens.py).
     full: all weights of the model itself; nothing is attached.
-    target_modules: names of linear layers, or "all-linear" for all but the output head. r, alpha, dropout and
-    rank_stabilised are for lora and dora. Raises ModelError when a name matches nothing.
+    target_modules: names of linear layers, or "all-linear" for all but the output head. r, alpha, dropout,
+    target_modules and rank_stabilised are for lora, qlora and dora, target_modules for ia3 too.
+    Raises ModelError when a name matches nothing, or when the base is not in the form that the method trains on.
     """
+    in_4_bits = any(is_quantised(module) for module in model.modules())
+    if in_4_bits != (method in QUANTISATION):
+        raise ModelError(
+            f"{method} trains on a base {'in full precision' if in_4_bits else 'in 4 bits'}",
+            got="4-bit weights" if in_4_bits else "full weights",
+            where="training.method",
+            fix="load the model without quantise" if in_4_bits else 'load the model with quantise="nf4"',
+        )
     if method == "full":
         return model.requires_grad_(True)
+    with torch.random.fork_rng(), quiet_transformers():
+        torch.manual_seed(seed)
+        if method == "bottleneck":
+            return attach_bottleneck(model, bottleneck)
+        if method in ("prefix_tuning", "prompt_tuning"):
+            return _with_virtual_tokens(model, method, virtual_tokens)
+        return _with_layers(model, method, target_modules, r, alpha, dropout, rank_stabilised)
+
+
+def _with_layers(
+    model: Any,
+    method: Method,
+    target_modules: Sequence[str] | Literal["all-linear"],
+    r: int,
+    alpha: float,
+    dropout: float,
+    rank_stabilised: bool,
+) -> Any:
+    """lora, qlora, dora, ia3: peft's layers around linear layers."""
     from peft import IA3Config, LoraConfig, get_peft_model
 
     modules = target_modules if isinstance(target_modules, str) else list(target_modules)
@@ -78,25 +145,43 @@ def attach_adapter(
             use_rslora=rank_stabilised,
             use_dora=method == "dora",
         )
-    with torch.random.fork_rng(), quiet_transformers():
-        torch.manual_seed(seed)
-        try:
-            adapted = get_peft_model(model, config)
-        except ValueError as error:
-            raise ModelError(
-                "no module of the model has such a name",
-                got=target_modules,
-                where="training.lora_target_modules",
-                fix=f"use all-linear or some of: {', '.join(_linear_names(model))}",
-            ) from error
+    try:
+        adapted = get_peft_model(model, config)
+    except ValueError as error:
+        raise ModelError(
+            "no module of the model has such a name",
+            got=target_modules,
+            where="training.lora_target_modules",
+            fix=f"use all-linear or some of: {', '.join(_linear_names(model))}",
+        ) from error
+    return _ready(adapted)
+
+
+def _with_virtual_tokens(model: Any, method: Method, count: int) -> Any:
+    from peft import PrefixTuningConfig, PromptTuningConfig, get_peft_model
+
+    if method == "prefix_tuning":
+        adapted = get_peft_model(model, PrefixTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=count))
+        start_from_words(adapted)
+    else:  # words of the vocabulary to begin with (Lester et al. 2021, section 2.1)
+        words = PromptTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=count, prompt_tuning_init="SAMPLE_VOCAB")
+        adapted = get_peft_model(model, words)
+    return _ready(adapted)
+
+
+def _ready(adapted: Any) -> Any:
+    """A peft model made to compute our way: LoRA layers as one operation, virtual tokens out of sight."""
     fuse_lora(adapted)
+    if any(is_quantised(module) for module in adapted.modules()):
+        fuse_lora_4bit(adapted)
+    hide_virtual_tokens(adapted)
     return adapted
 
 
 def _linear_names(model: Any) -> list[str]:
     head = model.get_output_embeddings()
     linear = (
-        name for name, module in model.named_modules() if type(module) is torch.nn.Linear and module is not head
+        name for name, module in model.named_modules() if isinstance(module, torch.nn.Linear) and module is not head
     )
     return sorted({name.rsplit(".", 1)[-1] for name in linear})
 
@@ -127,32 +212,35 @@ def _ia3(config: Any, model: Any, modules: str | list[str]) -> Any:
 
 def adapter_state(model: Any) -> dict[str, torch.Tensor]:
     """What was trained, by name, in a fixed order: the adapter's tensors, or all weights of a model without one."""
-    if not _is_adapted(model):
-        return {name: tensor.detach().cpu().contiguous() for name, tensor in sorted(model.named_parameters())}
-    from peft import get_peft_model_state_dict
-
-    # "auto" would ask the model hub whether the base has other embeddings.
-    state = get_peft_model_state_dict(model, save_embedding_layers=False)
-    return {name: state[name].detach().cpu().contiguous() for name in sorted(state)}
+    return {name: tensor.detach().cpu().contiguous() for name, tensor in sorted(_trained(model).items())}
 
 
 def restore_adapter_state(model: Any, state: dict[str, torch.Tensor]) -> None:
     """Put tensors of `adapter_state` back. Raises ModelError when names do not fit."""
-    if _is_adapted(model):
+    tensors = _trained(model)
+    odd = sorted(set(state) ^ set(tensors))
+    if odd:
+        raise ModelError("the saved tensors do not fit the model", got=odd[0])
+    if _is_peft(model):
         from peft import set_peft_model_state_dict
 
-        unexpected = list(getattr(set_peft_model_state_dict(model, state), "unexpected_keys", []) or [])
-    else:
-        weights = dict(model.named_parameters())
-        unexpected = sorted(set(state) ^ set(weights))
-        with torch.no_grad():
-            for name in set(state) & set(weights):
-                weights[name].copy_(state[name])
-    if unexpected:
-        raise ModelError("the saved tensors do not fit the model", got=unexpected[0])
+        set_peft_model_state_dict(model, state)
+        return
+    with torch.no_grad():
+        for name, tensor in tensors.items():
+            tensor.copy_(state[name])
 
 
-def _is_adapted(model: Any) -> bool:
+def _trained(model: Any) -> dict[str, torch.Tensor]:
+    if _is_peft(model):
+        from peft import get_peft_model_state_dict
+
+        # "auto" would ask the model hub whether the base has other embeddings.
+        return dict(get_peft_model_state_dict(model, save_embedding_layers=False))
+    return dict(bottleneck_tensors(model) if bottleneck_size(model) else model.named_parameters())
+
+
+def _is_peft(model: Any) -> bool:
     return hasattr(model, "peft_config")
 
 
@@ -164,21 +252,27 @@ def write_adapter(model: Any, tokenizer: Any, folder: Path, info: AdapterInfo) -
     """
     from safetensors.torch import save_file
 
-    if info.method == "full":
+    if info.whole:
         with quiet_transformers():
             model.save_pretrained(folder)
             tokenizer.save_pretrained(folder)
     else:
         save_file(adapter_state(model), folder / "adapter_model.safetensors", metadata={"format": "pt"})
-        config = model.peft_config["default"].to_dict()
-        config["base_model_name_or_path"] = info.base_model
-        plain = {key: sorted(value) if isinstance(value, set) else value for key, value in config.items()}
-        plain["inference_mode"] = True
-        text = json.dumps(plain, indent=2, sort_keys=True, default=str)
-        (folder / "adapter_config.json").write_text(text, encoding="utf-8")
+        if info.method == "bottleneck":
+            write_config(model, folder, info.base_model)
+        else:
+            _write_peft_config(model.peft_config["default"].to_dict(), folder, info.base_model)
     (folder / "chat_template.jinja").write_text(info.chat_template, encoding="utf-8")
     about = json.dumps(info._asdict(), indent=2, ensure_ascii=False)
     (folder / INFO_FILE).write_text(about, encoding="utf-8")
+
+
+def _write_peft_config(config: dict[str, Any], folder: Path, base_model: str) -> None:
+    config["base_model_name_or_path"] = base_model
+    plain = {key: sorted(value) if isinstance(value, set) else value for key, value in config.items()}
+    plain["inference_mode"] = True
+    text = json.dumps(plain, indent=2, sort_keys=True, default=str)
+    (folder / "adapter_config.json").write_text(text, encoding="utf-8")
 
 
 def read_info(folder: Path) -> AdapterInfo:
@@ -193,11 +287,12 @@ def read_info(folder: Path) -> AdapterInfo:
 def load_adapter(loaded: Loaded, folder: Path) -> Loaded:
     """The base model with a saved adapter on it.
 
-    Raises ModelError when the base's weights are not those that the adapter was trained on.
+    Raises ModelError when the base is not the one that the adapter was trained on: other weights, or the same
+    weights in another quantisation (peft #2321, #2105).
     """
-    from peft import PeftModel
-
     info = read_info(folder)
+    if info.whole:
+        raise ModelError("the folder holds a whole model, not an adapter", where=str(folder), fix="use load_tuned")
     if info.base_hash != loaded.base_hash:
         raise ModelError(
             "the adapter was trained on other base weights",
@@ -205,20 +300,30 @@ def load_adapter(loaded: Loaded, folder: Path) -> Loaded:
             where=str(folder),
             fix=f"load {info.base_model} with weights {info.base_hash[:12]}",
         )
+    if info.quantisation != loaded.quantisation:
+        raise ModelError(
+            f"the adapter was trained on a base in {info.quantisation or 'full precision'}",
+            got=loaded.quantisation or "full precision",
+            where=str(folder),
+            fix=f"load the base with quantise={info.quantisation!r}",
+        )
+    if info.method == "bottleneck":
+        return loaded._replace(model=load_bottleneck(loaded.model, folder).eval())
+    from peft import PeftModel
+
     with quiet_transformers():
         model = PeftModel.from_pretrained(loaded.model, str(folder), is_trainable=False)
-    fuse_lora(model)
-    model.eval()
-    return loaded._replace(model=model)
+    return loaded._replace(model=_ready(model).eval())
 
 
 def load_tuned(folder: Path, *, base_dir: Path | None = None, progress: Progress | None = None) -> Loaded:
-    """What a run trained, ready to use: its adapter on its base, or its whole model.
+    """What a run trained, ready to use: its adapter on its base as it was in training, or its whole model.
 
     base_dir: what a relative path of the base is relative to. Raises ModelError.
     """
     info = read_info(folder)
     dtype: Any = info.dtype
-    if info.method == "full":
+    if info.whole:
         return load_model(str(folder), dtype=dtype, progress=progress)._replace(name=info.base_model)
-    return load_adapter(load_model(info.base_model, dtype=dtype, base_dir=base_dir, progress=progress), folder)
+    base = load_model(info.base_model, dtype=dtype, quantise=info.quantisation, base_dir=base_dir, progress=progress)
+    return load_adapter(base, folder)

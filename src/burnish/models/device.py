@@ -41,6 +41,13 @@ def keep_freed_memory() -> None:
         library.mallopt(-1, largest)  # M_TRIM_THRESHOLD
 
 
+def give_back_freed_memory() -> None:
+    """Give blocks that are free back to the system, once: after something large that will not come again."""
+    if sys.platform.startswith("linux"):
+        with contextlib.suppress(OSError, AttributeError):
+            ctypes.CDLL("libc.so.6").malloc_trim(0)
+
+
 def _cpu_has_bf16() -> bool:
     """AMX or AVX512-BF16. Without them oneDNN emulates bfloat16, six times slower than float32 (docs/log.md)."""
     checks = ("_is_amx_tile_supported", "_is_avx512_bf16_supported")

@@ -21,6 +21,7 @@ from burnish.models.cache import BufferCache, key_values
 from burnish.models.chat import Chat
 from burnish.models.constrain import Constrainer, Matcher, bits_to_bool
 from burnish.models.load import Loaded
+from burnish.models.virtual_tokens import virtual_tokens
 from burnish.records import Completion, Constraint
 
 PREFILL_TOKENS = 2048  # prompt tokens read at a time: their activations stay small enough to be used again
@@ -59,7 +60,8 @@ class Engine:
         self.loaded = loaded
         self.chat = chat
         self.model = loaded.model
-        self.context = int(getattr(self.model.config, "max_position_embeddings", 0) or 2**31)
+        positions = int(getattr(self.model.config, "max_position_embeddings", 0) or 2**31)
+        self.context = positions - virtual_tokens(self.model)
         self._vocabulary = int(self.model.get_output_embeddings().weight.shape[0])
         self._constrainer = Constrainer(chat.tokenizer, chat.end_of_turn, self._vocabulary)
         self._tokens_per_batch = tokens_per_batch

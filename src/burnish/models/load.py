@@ -18,13 +18,17 @@ import torch
 
 from burnish.errors import ModelError
 from burnish.models.catalog import ModelSource, resolve
-from burnish.models.device import choose_dtype, detect, keep_freed_memory
+from burnish.models.device import choose_dtype, detect, give_back_freed_memory, keep_freed_memory
+from burnish.models.quantised import Quantisation, keep_layout, quantisation_config
 from burnish.models.wheels import cache_dir, fetch_member, sha256_of
 from burnish.progress import Progress, Silent
 
 
 class Loaded(NamedTuple):
-    """A model ready to use. base_hash: SHA-256 over the weight files, which adapters are checked against."""
+    """A model ready to use. base_hash: SHA-256 over the weight files, which adapters are checked against.
+
+    quantisation: what its linear layers were brought to when loaded, None for nothing.
+    """
 
     model: Any
     tokenizer: Any
@@ -32,18 +36,21 @@ class Loaded(NamedTuple):
     base_hash: str
     device: str
     dtype: torch.dtype
+    quantisation: Quantisation | None = None
 
 
 def load_model(
     name: str,
     *,
     dtype: Literal["auto", "float32", "bfloat16"] = "auto",
+    quantise: Quantisation | None = None,
     base_dir: Path | None = None,
     progress: Progress | None = None,
 ) -> Loaded:
     """Load a causal language model for training or generation.
 
-    name: as in the task file (catalogue name, folder, .gguf file, hub id).
+    name: as in the task file (catalogue name, folder, .gguf file, hub id). quantise: keep the linear layers, the
+    output head left out, in 4 bits (models/quantised.py); dtype is then what they are multiplied in.
     Raises ModelError when it cannot be found, downloaded or read. Remote code is never run.
     """
     progress = progress or Silent()
@@ -56,6 +63,10 @@ def load_model(
 
     from burnish.models.attention import choose_attention
 
+    options: dict[str, Any] = {}
+    if quantise:
+        options["quantization_config"] = quantisation_config(quantise, chosen)
+        options["device_map"] = {"": 0 if device.device == "cuda" else device.device}
     with quiet_transformers(), _reading(name):
         tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
         model = AutoModelForCausalLM.from_pretrained(
@@ -64,12 +75,18 @@ def load_model(
             attn_implementation="eager",
             trust_remote_code=False,
             use_safetensors=True,
+            **options,
         )
         choose_attention(model, device.device)
-    model.to(device.device)
+    if quantise:
+        keep_layout(model)
+        give_back_freed_memory()  # weights in full, each of which was there until it was quantised
+    else:
+        model.to(device.device)
     model.eval()
     model.requires_grad_(False)
-    return Loaded(model, tokenizer, name, _weights_hash(Path(model.config._name_or_path)), device.device, chosen)
+    digest = _weights_hash(Path(model.config._name_or_path))
+    return Loaded(model, tokenizer, name, digest, device.device, chosen, quantise)
 
 
 def load_tokenizer(name: str, *, base_dir: Path | None = None, progress: Progress | None = None) -> Any:

@@ -127,7 +127,16 @@ def _bullets(facts: Iterable[tuple[str, str]]) -> str:
     return "\n".join(f"- {escape(key)}: {escape(value)}" for key, value in facts)
 
 
-_NOUNS = {"lora": "A LoRA adapter", "dora": "A DoRA adapter", "ia3": "An IA3 adapter", "full": "A full fine-tune"}
+_NOUNS = {
+    "lora": "A LoRA adapter",
+    "qlora": "A LoRA adapter for 4-bit weights",
+    "dora": "A DoRA adapter",
+    "ia3": "An IA3 adapter",
+    "bottleneck": "Bottleneck adapters",
+    "prefix_tuning": "A trained prefix",
+    "prompt_tuning": "A trained prompt",
+    "full": "A full fine-tune",
+}
 
 
 def _method(data: RunData) -> str:

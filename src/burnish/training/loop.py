@@ -17,6 +17,7 @@ import torch
 
 from burnish.config import TrainingConfig
 from burnish.errors import Interrupted
+from burnish.models.quantised import parameter_count
 from burnish.progress import Progress
 from burnish.records import Json, TrainingResult
 from burnish.runs import append_jsonl, read_jsonl, write_jsonl
@@ -295,7 +296,7 @@ class _Trainer:
         load_best(self.checkpoints, state.best_step, self.model)
         self.model.eval()
         history = read_jsonl(self.metrics_file)
-        counts = [(parameter.numel(), parameter.requires_grad) for parameter in self.model.parameters()]
+        counts = [(parameter_count(parameter), parameter.requires_grad) for parameter in self.model.parameters()]
         return TrainingResult(
             adapter_dir="",
             steps=state.step,

@@ -1,0 +1,149 @@
+"""Weights kept in 4 bits: QLoRA's base (Dettmers et al. 2023).
+
+Each linear layer but the output head is kept as 4-bit NormalFloat in blocks of 64 (section 3, "4-bit NormalFloat
+Quantization"), the blocks' scales in 8 bits (section 3, "Double Quantization"): about 4.13 bits a weight. It is
+dequantised when it is used and thrown away; nothing keeps it in full. bitsandbytes does the quantising.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import types
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from burnish.errors import ModelError
+
+Quantisation = Literal["nf4"]
+
+
+def quantisation_config(kind: Quantisation, dtype: torch.dtype) -> Any:
+    """What transformers needs to load a base in 4 bits. dtype: what dequantised weights are multiplied in.
+
+    Raises ModelError when bitsandbytes is not installed.
+    """
+    if importlib.util.find_spec("bitsandbytes") is None:
+        raise ModelError(
+            "4-bit weights need bitsandbytes, which is not installed",
+            got=kind,
+            where="training.method",
+            fix='pip install "burnish[quantised]", or train with method: lora',
+        )
+    from transformers import BitsAndBytesConfig
+
+    return BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type=kind,
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=dtype,
+    )
+
+
+def is_quantised(module: Any) -> bool:
+    """Whether a module is a linear layer with 4-bit weights."""
+    return type(getattr(module, "weight", None)).__name__ == "Params4bit"
+
+
+def keep_layout(model: Any) -> None:
+    """Stop bitsandbytes from repacking weights for its inference kernel on CPUs with AVX512-BF16.
+
+    It does so in the first pass without gradients, a validation say, and has no way back: the steps after it would
+    get no gradient through these layers.
+    """
+    for module in model.modules():
+        if is_quantised(module):
+            module.support_avx512bf16_for_cpu = False
+
+
+def dequantised(weight: Any) -> Tensor:
+    """The matrix [out, in] that a 4-bit weight stands for, in the number format it was quantised from."""
+    from bitsandbytes.functional import dequantize_4bit
+
+    full: Tensor = dequantize_4bit(weight.data, weight.quant_state)
+    return full
+
+
+def parameter_count(parameter: Tensor) -> int:
+    """How many numbers a parameter stands for: two 4-bit weights lie in one byte."""
+    state = getattr(parameter, "quant_state", None)
+    return parameter.numel() if state is None else int(torch.Size(state.shape).numel())
+
+
+class _LoraLinear4bit(torch.autograd.Function):
+    """y = x Wᵀ + b + s (x Aᵀ) Bᵀ (QLoRA, equation 5), W in 4 bits and frozen.
+
+    Kept for the backward pass: x, x Aᵀ and the packed weight, which is dequantised once more there.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, weight: Any, bias: Tensor | None, lora_a: Tensor, lora_b: Tensor, scale: float
+    ) -> Tensor:
+        """x [..., in]; weight: packed [out, in]; lora_a [r, in]; lora_b [out, r]; returns [..., out] in x's dtype."""
+        rows = x.reshape(-1, x.shape[-1])
+        low = rows @ lora_a.to(x.dtype).t()
+        full = dequantised(weight).to(x.dtype)
+        out = rows @ full.t() if bias is None else torch.addmm(bias.to(x.dtype), rows, full.t())
+        out.addmm_(low, lora_b.to(x.dtype).t(), alpha=scale)
+        ctx.save_for_backward(rows, low, lora_a, lora_b)
+        ctx.weight, ctx.scale, ctx.shape = weight, scale, x.shape
+        return out.view(*x.shape[:-1], out.shape[-1])
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        rows, low, lora_a, lora_b = ctx.saved_tensors
+        out = gradients[0].reshape(-1, lora_b.shape[0])
+        low_gradient = (out @ lora_b.to(out.dtype)).mul_(ctx.scale)
+        a_gradient = (low_gradient.t() @ rows).to(lora_a.dtype)
+        b_gradient = (low.t() @ out).t().mul(ctx.scale).to(lora_b.dtype)
+        x_gradient = None
+        if ctx.needs_input_grad[0]:
+            x_gradient = out @ dequantised(ctx.weight).to(out.dtype)
+            x_gradient.addmm_(low_gradient, lora_a.to(out.dtype))
+            x_gradient = x_gradient.view(ctx.shape)
+        return x_gradient, None, None, a_gradient, b_gradient, None
+
+
+def fuse_lora_4bit(model: Any) -> int:
+    """Let a peft model's plain LoRA layers on 4-bit weights compute as one operation; how many do.
+
+    peft's own way copies the layer's output twice and keeps an intermediate of that size for autograd, which costs
+    more memory than 4 bits save on small models. Layers with dropout, a variant such as DoRA or several active
+    adapters keep it, and so does every layer while its adapter is switched off or merged.
+    """
+    from peft.tuners.lora import LoraLayer
+
+    layers = [module for module in model.modules() if isinstance(module, LoraLayer) and _plain(module)]
+    for layer in layers:
+        layer.forward = types.MethodType(_forward, layer)
+    return len(layers)
+
+
+def _plain(layer: Any) -> bool:
+    """Whether the layer is W x + s B A x with a 4-bit W, and nothing else."""
+    if not is_quantised(layer.base_layer) or layer.lora_variant:
+        return False
+    names = layer.active_adapters
+    return (
+        len(names) == 1
+        and names[0] in layer.lora_A
+        and isinstance(layer.lora_dropout[names[0]], torch.nn.Identity)
+        and layer.lora_B[names[0]].bias is None
+    )
+
+
+def _forward(layer: Any, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+    names = layer.active_adapters
+    off = layer.disable_adapters or layer.merged or len(names) != 1 or names[0] not in layer.lora_A
+    # One token at a time on a GPU: there bitsandbytes multiplies packed weights without unpacking them first.
+    single = x.device.type == "cuda" and not torch.is_grad_enabled() and x.numel() == x.shape[-1]
+    if off or single or args or kwargs:
+        out: Tensor = type(layer).forward(layer, x, *args, **kwargs)
+        return out
+    name, base = names[0], layer.base_layer
+    fused: Tensor = _LoraLinear4bit.apply(  # type: ignore[no-untyped-call]
+        x, base.weight, base.bias, layer.lora_A[name].weight, layer.lora_B[name].weight, layer.scaling[name]
+    )
+    return fused

@@ -1,0 +1,172 @@
+"""Exported folders answer as the trained model, or are not written."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+import burnish
+from burnish.errors import ModelError, RunError
+from burnish.models import export as export_module
+from burnish.models.adapters import (
+    METHODS,
+    QUANTISATION,
+    AdapterInfo,
+    attach_adapter,
+    load_tuned,
+    read_info,
+    write_adapter,
+)
+from burnish.models.export import TOLERANCE, export_adapter, export_merged
+from burnish.models.load import load_model, quiet_transformers
+from burnish.models.merge import UNMERGEABLE
+from burnish.records import Message
+from burnish.runs import commit_folder, verify_folder
+from tiny import TEMPLATE, tiny_model, tiny_tokenizer
+
+TOKENS = torch.arange(5, 25)[None]
+PROMPTS = [[Message("system", "sat on the mat"), Message("user", f"the cat {i}")] for i in range(6)]
+OTHER_TEMPLATE = TEMPLATE.replace("<s>assistant\\n", "<s>assistant \\n")
+
+
+def train(folder, method, *, dtype=torch.float32, step=0.05):
+    """A base on disk and an adapter folder as a run leaves it, its weights away from their start."""
+    tiny_model(attention="eager", dtype=dtype).save_pretrained(folder / "base")
+    tiny_tokenizer().save_pretrained(folder / "base")
+    quantise = QUANTISATION.get(method)
+    loaded = load_model(str(folder / "base"), dtype="float32", quantise=quantise)
+    model = attach_adapter(loaded.model, method=method, r=4, bottleneck=8, virtual_tokens=5, seed=1)
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.requires_grad:
+                parameter.add_(torch.randn(parameter.shape, generator=generator) * step)
+    info = AdapterInfo(
+        str(folder / "base"), loaded.base_hash, "float32", "", "short", {}, (), OTHER_TEMPLATE, (), method, quantise
+    )
+    (folder / "writing").mkdir()
+    write_adapter(model, loaded.tokenizer, folder / "writing", info)
+    commit_folder(folder / "writing", folder / "adapter")
+    return folder / "adapter"
+
+
+@pytest.mark.parametrize("method", [method for method in METHODS if method not in UNMERGEABLE])
+def test_the_exported_model_is_the_trained_one(tmp_path, method):
+    adapter = train(tmp_path, method)
+    replay = export_merged(adapter, tmp_path / "out", PROMPTS)
+    assert (replay.prompts, replay.same) == (6, 6)
+    expected = load_tuned(adapter).model(TOKENS).logits
+    loaded = burnish.load_model(str(tmp_path / "out"), dtype="float32")
+    torch.testing.assert_close(loaded.model(TOKENS).logits, expected, rtol=1e-4, atol=1e-5)
+    with quiet_transformers():  # and by transformers alone
+        alone = AutoModelForCausalLM.from_pretrained(tmp_path / "out")
+    assert alone.dtype == torch.float32
+    torch.testing.assert_close(alone(TOKENS).logits, expected, rtol=1e-4, atol=1e-5)
+    tuned = load_tuned(tmp_path / "out")
+    torch.testing.assert_close(tuned.model(TOKENS).logits, expected, rtol=1e-4, atol=1e-5)
+    assert tuned.name == str(tmp_path / "base")
+
+
+def test_the_folder_has_what_serving_needs(tmp_path):
+    export_merged(train(tmp_path, "qlora"), tmp_path / "out", PROMPTS)
+    names = {path.name for path in (tmp_path / "out").iterdir()}
+    assert {"model.safetensors", "config.json", "generation_config.json", "tokenizer.json", "burnish.json"} <= names
+    assert verify_folder(tmp_path / "out") == []
+    tokenizer = AutoTokenizer.from_pretrained(tmp_path / "out")
+    assert tokenizer.chat_template == OTHER_TEMPLATE  # that of training, not the base's
+    config = json.loads((tmp_path / "out" / "config.json").read_text())
+    assert "quantization_config" not in config
+    info = read_info(tmp_path / "out")
+    assert (info.method, info.quantisation, info.merged, info.whole) == ("qlora", "nf4", True, True)
+    assert (tmp_path / "out").stat().st_mode & 0o777 == 0o755
+    assert not list(tmp_path.glob(".out-*"))
+
+
+def test_weights_keep_the_number_format_of_the_base(tmp_path):
+    replay = export_merged(train(tmp_path, "lora", dtype=torch.bfloat16), tmp_path / "out", PROMPTS)
+    assert replay.tolerance == TOLERANCE[torch.bfloat16]
+    with quiet_transformers():
+        model = AutoModelForCausalLM.from_pretrained(tmp_path / "out")
+    assert {parameter.dtype for parameter in model.parameters()} == {torch.bfloat16}
+
+
+@pytest.mark.parametrize("method", UNMERGEABLE)
+def test_what_cannot_be_merged_is_refused_and_copied(tmp_path, method):
+    adapter = train(tmp_path, method)
+    with pytest.raises(ModelError, match=UNMERGEABLE[method][:20]) as caught:
+        export_merged(adapter, tmp_path / "out", PROMPTS)
+    assert "--adapter" in str(caught.value)
+    assert not (tmp_path / "out").exists()
+    export_adapter(adapter, tmp_path / "out")
+    assert verify_folder(tmp_path / "out") == []
+    expected = load_tuned(adapter).model(TOKENS).logits
+    torch.testing.assert_close(load_tuned(tmp_path / "out").model(TOKENS).logits, expected)
+
+
+def test_a_wrong_merge_is_refused_with_the_prompt(tmp_path, monkeypatch):
+    adapter = train(tmp_path, "lora", step=0.3)
+    real = export_module.merge_adapter
+
+    def forgets_the_scale(model):
+        for module in model.modules():
+            if hasattr(module, "lora_A"):
+                module.scaling["default"] = 1.0
+        return real(model)
+
+    monkeypatch.setattr(export_module, "merge_adapter", forgets_the_scale)
+    with pytest.raises(ModelError, match="answers a held-out prompt otherwise") as caught:
+        export_merged(adapter, tmp_path / "out", PROMPTS)
+    assert "the cat" in str(caught.value)
+    assert "nats less likely" in str(caught.value)
+    assert not (tmp_path / "out").exists()
+    assert not list(tmp_path.glob(".out-*"))
+
+
+def test_answers_that_part_where_two_tokens_are_as_likely_are_let_pass(tmp_path, monkeypatch):
+    adapter = train(tmp_path, "lora")
+    real = export_module._answers
+    calls = []
+
+    def other_last_token(loaded, info, prompts):
+        answers = real(loaded, info, prompts)
+        calls.append(1)
+        return answers if len(calls) == 1 else [answers[0][:-1], *answers[1:]]
+
+    monkeypatch.setattr(export_module, "_answers", other_last_token)
+    monkeypatch.setattr(export_module, "_gap", lambda *_: 0.009)
+    replay = export_merged(adapter, tmp_path / "out", PROMPTS)
+    assert (replay.same, replay.widest_gap) == (5, 0.009)
+    calls.clear()
+    monkeypatch.setattr(export_module, "_gap", lambda *_: 0.011)
+    with pytest.raises(ModelError, match=r"rounding explains 0\.01"):
+        export_merged(adapter, tmp_path / "other", PROMPTS)
+
+
+def test_the_gap_is_that_of_the_log_probabilities(tmp_path):
+    trained = load_tuned(train(tmp_path, "lora"))
+    chat = export_module._chat(trained, read_info(tmp_path / "adapter"))
+    scores = trained.model(TOKENS).logits[0].log_softmax(-1)
+    prompt, following = TOKENS[0, :10].tolist(), tuple(TOKENS[0, 10:13].tolist())
+    gap = export_module._gap(trained, chat, prompt, (*following, 40, 41), (*following, 50, 41))
+    assert gap == pytest.approx(float(scores[12, 40] - scores[12, 50]), abs=1e-4)
+    stop = max(float(scores[12, token]) for token in chat.stop_ids)
+    gap = export_module._gap(trained, chat, prompt, (*following, 40), following)
+    assert gap == pytest.approx(float(scores[12, 40]) - stop, abs=1e-4)
+
+
+def test_a_taken_folder_and_a_damaged_adapter_are_refused(tmp_path):
+    adapter = train(tmp_path, "lora")
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "mine.txt").write_text("mine")
+    for write in (
+        lambda: export_merged(adapter, tmp_path / "out", PROMPTS),
+        lambda: export_adapter(adapter, tmp_path / "out"),
+    ):
+        with pytest.raises(RunError, match="something already"):
+            write()
+    (adapter / "adapter_config.json").write_text("{}")
+    with pytest.raises(RunError, match=r"damaged \(adapter_config.json\)"):
+        export_merged(adapter, tmp_path / "new", PROMPTS)

@@ -1,0 +1,110 @@
+"""4-bit weights: LoRA on them computes what peft does, and nothing keeps them in full."""
+
+from __future__ import annotations
+
+import importlib.util
+
+import pytest
+import torch
+
+from burnish.errors import ModelError
+from burnish.models.adapters import attach_adapter
+from burnish.models.load import load_model
+from burnish.models.quantised import dequantised, fuse_lora_4bit, is_quantised, parameter_count
+from burnish.training.guards import MovedGuard
+from tiny import save_tiny, tiny_for, tiny_model
+
+TOKENS = torch.arange(5, 25)[None]
+
+
+def trained(**options):
+    """A LoRA model on 4-bit weights whose B is not 0."""
+    model = attach_adapter(tiny_for("qlora")[0].model, method="qlora", r=4, seed=1, **options)
+    for name, parameter in model.named_parameters():
+        if "lora_B" in name:
+            torch.nn.init.normal_(parameter, std=0.1, generator=torch.Generator().manual_seed(len(name)))
+    return model
+
+
+def outputs(model):
+    """Scores, and the gradients of their squares."""
+    model.zero_grad()
+    scores = model(TOKENS).logits
+    scores.square().sum().backward()
+    return scores.detach(), {n: p.grad.clone() for n, p in model.named_parameters() if p.grad is not None}
+
+
+def test_one_operation_gives_what_peft_gives():
+    model = trained()
+    fused, fused_gradients = outputs(model)
+    layers = [module for module in model.modules() if hasattr(module, "lora_A") and "forward" in vars(module)]
+    assert len(layers) == 7 * 3
+    for layer in layers:
+        del layer.forward
+    plain, gradients = outputs(model)
+    torch.testing.assert_close(fused, plain)
+    assert fused_gradients.keys() == gradients.keys()
+    for name, gradient in gradients.items():
+        torch.testing.assert_close(fused_gradients[name], gradient, rtol=1e-4, atol=1e-5)
+
+
+def test_dropout_and_a_switched_off_adapter_are_left_to_peft():
+    assert fuse_lora_4bit(trained(dropout=0.1)) == 0
+    model = trained()
+    base = tiny_for("qlora")[0].model
+    with model.disable_adapter():
+        torch.testing.assert_close(model(TOKENS).logits, base(TOKENS).logits)
+
+
+def test_head_and_embeddings_are_left_alone_and_no_layer_is_kept_in_full():
+    model = tiny_for("qlora")[0].model
+    assert not is_quantised(model.get_output_embeddings())
+    assert model.get_input_embeddings().weight.dtype == torch.float32
+    layers = [module for module in model.modules() if is_quantised(module)]
+    assert len(layers) == 7 * 3
+    for layer in layers:
+        tensors = [*layer.parameters(), *layer.buffers()]
+        assert [tensor.dtype for tensor in tensors] == [torch.uint8]
+        assert tensors[0].numel() == layer.in_features * layer.out_features // 2
+        assert layer.weight.quant_state.nested  # the scales are in 8 bits themselves
+        assert not layer.support_avx512bf16_for_cpu
+        assert dequantised(layer.weight).shape == (layer.out_features, layer.in_features)
+
+
+def test_dequantised_weights_are_close_to_the_full_ones(tmp_path):
+    base = str(save_tiny(tmp_path))
+    full = dict(load_model(base, dtype="float32").model.named_parameters())
+    packed = load_model(base, dtype="float32", quantise="nf4")
+    assert packed.quantisation == "nf4"
+    for name, parameter in packed.model.named_parameters():
+        if type(parameter).__name__ == "Params4bit":
+            error = (dequantised(parameter) - full[name]).norm() / full[name].norm()
+            assert 0.02 < error < 0.2  # 4 bits: neither exact nor wrong
+
+
+def test_parameters_are_counted_as_what_they_stand_for():
+    count = sum(parameter_count(parameter) for parameter in tiny_for("qlora")[0].model.parameters())
+    assert count == sum(parameter.numel() for parameter in tiny_model().parameters())
+
+
+def test_the_guard_sees_a_single_changed_packed_weight():
+    model = trained()
+    guard = MovedGuard(model)
+    for parameter in model.parameters():
+        if parameter.requires_grad:
+            parameter.data += 1e-3
+    guard.check()
+    packed = next(parameter for parameter in model.parameters() if type(parameter).__name__ == "Params4bit")
+    packed.data[3] ^= 1
+    with pytest.raises(Exception, match="frozen parameters changed"):
+        guard.check()
+
+
+def test_without_bitsandbytes_the_command_is_named(tmp_path, monkeypatch):
+    real = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name, *rest: None if name == "bitsandbytes" else real(name)
+    )
+    with pytest.raises(ModelError, match="not installed") as caught:
+        load_model(str(save_tiny(tmp_path)), quantise="nf4")
+    assert 'pip install "burnish[quantised]"' in str(caught.value)
