@@ -12,6 +12,7 @@ import torch
 from burnish.errors import ModelError
 from burnish.models.load import Loaded, load_model, quiet_transformers
 from burnish.models.lora_linear import fuse_lora
+from burnish.models.whole import as_held, put, whole
 from burnish.progress import Progress
 
 INFO_FILE = "burnish.json"
@@ -126,28 +127,32 @@ def _ia3(config: Any, model: Any, modules: str | list[str]) -> Any:
 
 
 def adapter_state(model: Any) -> dict[str, torch.Tensor]:
-    """What was trained, by name, in a fixed order: the adapter's tensors, or all weights of a model without one."""
+    """What was trained, by name, in a fixed order: the adapter's tensors, or all weights of a model without one.
+
+    Tensors held in parts by several processes are gathered: all of them must call this.
+    """
     if not _is_adapted(model):
-        return {name: tensor.detach().cpu().contiguous() for name, tensor in sorted(model.named_parameters())}
+        return {name: whole(tensor.detach()).cpu().contiguous() for name, tensor in sorted(model.named_parameters())}
     from peft import get_peft_model_state_dict
 
     # "auto" would ask the model hub whether the base has other embeddings.
     state = get_peft_model_state_dict(model, save_embedding_layers=False)
-    return {name: state[name].detach().cpu().contiguous() for name in sorted(state)}
+    return {name: whole(state[name].detach()).cpu().contiguous() for name in sorted(state)}
 
 
 def restore_adapter_state(model: Any, state: dict[str, torch.Tensor]) -> None:
     """Put tensors of `adapter_state` back. Raises ModelError when names do not fit."""
     if _is_adapted(model):
-        from peft import set_peft_model_state_dict
+        from peft import get_peft_model_state_dict, set_peft_model_state_dict
 
+        held = get_peft_model_state_dict(model, save_embedding_layers=False)
+        state = {name: as_held(value, held[name]) if name in held else value for name, value in state.items()}
         unexpected = list(getattr(set_peft_model_state_dict(model, state), "unexpected_keys", []) or [])
     else:
         weights = dict(model.named_parameters())
         unexpected = sorted(set(state) ^ set(weights))
-        with torch.no_grad():
-            for name in set(state) & set(weights):
-                weights[name].copy_(state[name])
+        for name in set(state) & set(weights):
+            put(weights[name], state[name])
     if unexpected:
         raise ModelError("the saved tensors do not fit the model", got=unexpected[0])
 
@@ -156,20 +161,22 @@ def _is_adapted(model: Any) -> bool:
     return hasattr(model, "peft_config")
 
 
-def write_adapter(model: Any, tokenizer: Any, folder: Path, info: AdapterInfo) -> None:
+def write_adapter(
+    model: Any, tokenizer: Any, folder: Path, info: AdapterInfo, state: dict[str, torch.Tensor] | None = None
+) -> None:
     """Write what was trained into an existing folder, with the chat template and AdapterInfo.
 
     An adapter: safetensors and its settings, as peft reads them. A fully trained model: a folder that transformers
-    reads, tokenizer included.
+    reads, tokenizer included. state: `adapter_state`, where it was gathered before.
     """
     from safetensors.torch import save_file
 
     if info.method == "full":
         with quiet_transformers():
-            model.save_pretrained(folder)
+            model.save_pretrained(folder, state_dict=state)
             tokenizer.save_pretrained(folder)
     else:
-        save_file(adapter_state(model), folder / "adapter_model.safetensors", metadata={"format": "pt"})
+        save_file(state or adapter_state(model), folder / "adapter_model.safetensors", metadata={"format": "pt"})
         config = model.peft_config["default"].to_dict()
         config["base_model_name_or_path"] = info.base_model
         plain = {key: sorted(value) if isinstance(value, set) else value for key, value in config.items()}
