@@ -18,7 +18,7 @@ from burnish.measure import Team
 from burnish.prepare import Prepared
 from burnish.progress import Progress, Silent
 from burnish.runs import write_json
-from burnish.worker import fitted_from, job_of, take_part
+from burnish.worker import fitted_from, job_of, share, take_part
 
 WORKERS = ".workers.tmp"  # in the run folder while workers are at work; a run that is taken up again removes it
 
@@ -90,7 +90,7 @@ def _on_ray(address: str, size: int, max_restarts: int, allow_bad_rows: int) -> 
         from burnish.cluster.on_ray import train_on_ray
 
         job = job_of(loaded, run_dir, allow_bad_rows)
-        return fitted_from(train_on_ray(job, address, size, max_restarts=max_restarts, progress=progress))
+        return fitted_from(train_on_ray(share, job, address, size, max_restarts=max_restarts, progress=progress))
 
     return train
 

@@ -26,6 +26,7 @@ def job_of(loaded: LoadedTask, run_dir: Path, allow_bad_rows: int) -> dict[str, 
         "base_dir": str(loaded.base_dir),
         "run_dir": str(run_dir.resolve()),
         "allow_bad_rows": allow_bad_rows,
+        "cwd": str(Path.cwd()),
     }
 
 
@@ -78,13 +79,17 @@ def main() -> None:
         place = find_place()
         assert place is not None, "started with its place"
         progress: Progress = Sender(send) if place.rank == 0 else Silent()
-        fitted = take_part(read_json(Path(sys.argv[1])), place, progress)
-        if fitted.folder is not None:
-            send(fitted_message(fitted))
+        send(share(read_json(Path(sys.argv[1])), place, progress))
     except BaseException as error:
         send(error_message(error))
         sys.stdout.flush()
         os._exit(1)  # no farewell to a group whose others may be gone
+
+
+def share(job: dict[str, Any], place: Place, progress: Progress) -> dict[str, Any]:
+    """`take_part`, and the message that it ends with."""
+    fitted = take_part(job, place, progress)
+    return {"type": "done"} if fitted.folder is None else fitted_message(fitted)
 
 
 def fitted_message(fitted: Fitted) -> dict[str, Any]:

@@ -130,7 +130,7 @@ def _attempt(plan: Launch, progress: Progress) -> dict[str, Any]:
             "MKL_NUM_THREADS": share,
             RENDEZVOUS: f"file://{meeting}/meeting",
         }
-        told = stack.enter_context(_signals())
+        told = stack.enter_context(signals_noted())
         workers: list[_Worker] = []
         stack.callback(_end, workers)
         for rank in range(plan.size):
@@ -159,10 +159,12 @@ def _watch(workers: Sequence[_Worker], progress: Progress, told: list[int]) -> d
                 if not messages and worker.process.poll() is not None:
                     selector.unregister(worker.messages)
                 for message in messages:
-                    if message["type"] == "fitted":
-                        result = message
-                    elif not tell(message, progress):
+                    if message["type"] == "error":
                         worker.error = message
+                    elif message["type"] == "fitted":
+                        result = message
+                    else:
+                        tell(message, progress)
             if len(told) > passed_on:
                 _pass_on(workers, told)
                 passed_on = len(told)
@@ -212,7 +214,7 @@ def _pass_on(workers: Sequence[_Worker], told: Sequence[int]) -> None:
 
 
 @contextmanager
-def _signals() -> Iterator[list[int]]:
+def signals_noted() -> Iterator[list[int]]:
     """Within, SIGINT and SIGTERM are noted in the list; their meaning is given back after."""
     noted: list[int] = []
     if threading.current_thread() is not threading.main_thread():

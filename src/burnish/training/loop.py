@@ -77,6 +77,8 @@ def train(
             progress=progress,
         )
         rows, validation = together[: len(rows)], together[len(rows) :]
+    if group.sharded:  # a pass leaves the outermost weights whole, and the optimizer must see this process's part
+        settle(model)
     trainer = _Trainer(
         model,
         rows,
