@@ -282,7 +282,7 @@ def test_help_loads_nothing_heavy(start: str) -> None:
         (
             "tasks/odd.py",
             "def f():\n    import torch.nn",
-            "tasks/odd.py:2 imports torch, which is for models, training",
+            "tasks/odd.py:2 imports torch, which is for cluster, models, training",
         ),
         (
             "reports/odd.py",

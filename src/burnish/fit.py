@@ -58,7 +58,7 @@ def fit(
 
     group = group or Group()
     config, settings, task = loaded.config, loaded.config.training, prepared.task
-    base = base or load_base(loaded, progress)
+    base = base or load_base(loaded, progress, place=not group.sharded)
     if chat is None:
         chat = chat_of(base)
         for notice in chat.notices:
@@ -97,14 +97,14 @@ def fit(
     return Fitted(temporary, base.base_hash, about)
 
 
-def load_base(loaded: LoadedTask, progress: Progress) -> Loaded:
-    """The base model of a task, in the number format that it is trained in."""
+def load_base(loaded: LoadedTask, progress: Progress, *, place: bool = True) -> Loaded:
+    """The base model of a task, in the number format that it is trained in; place: on the device."""
     from burnish.models.load import load_model
 
     config, dtype = loaded.config, loaded.config.training.dtype
     if config.training.method == "full" and dtype == "auto":
         dtype = "float32"  # bfloat16 has 8 bits: it would round most updates of a weight away
-    return load_model(config.model, dtype=dtype, base_dir=loaded.base_dir, progress=progress)
+    return load_model(config.model, dtype=dtype, base_dir=loaded.base_dir, progress=progress, place=place)
 
 
 def _encode(

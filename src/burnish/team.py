@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from burnish.cluster.place import Place, find_place
 from burnish.config import LoadedTask
-from burnish.errors import BurnishError, RunError
+from burnish.errors import BurnishError, Interrupted, RunError
 from burnish.fit import Fitted, fit
 from burnish.measure import Team
 from burnish.prepare import Prepared
@@ -121,6 +121,9 @@ def _joined(place: Place, allow_bad_rows: int) -> Iterator[Together]:
     except BurnishError as error:
         status = error.exit_code
         raise
+    except KeyboardInterrupt:
+        status = Interrupted.exit_code
+        raise
     finally:
         joined.finish(status, str(led[0]) if led else "")
 
@@ -129,7 +132,11 @@ def _follow(joined: Any) -> Path:
     """Take part in the training that the first process leads, and end as it does."""
     job = joined.job()
     if job is not None:
-        take_part(job, joined.place, Silent(), joined.store)
+        try:
+            take_part(job, joined.place, Silent(), joined.store)
+        except BaseException:
+            joined.leave()
+            raise
     status, run_dir = joined.end()
     if status or not run_dir:
         error = RunError("the first process ended before", got=f"status {status}", fix="see what it said")

@@ -119,7 +119,8 @@ def killed_in_a_save(folder: Path) -> dict[str, Any]:
 
     def saving(target: Path, operations: int) -> None:
         state = checkpoints.load_newest(only(kept, folder / "third", 6), model, optimizer, Silent())
-        assert state is not None and state.step == 6
+        assert state is not None
+        assert state.step == 6
         state = state._replace(best_step=6)
         seen = 0
 

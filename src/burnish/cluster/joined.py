@@ -39,6 +39,8 @@ class Joined:
         """First process: the run has ended; returns when the others have heard it, or do not listen any more."""
         self.announce(None)
         self._words.set("end", json.dumps({"status": status, "run_dir": run_dir}))
+        if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True":
+            return  # the store outlives this process
         until = time.monotonic() + FAREWELL
         with suppress(RuntimeError):
             while self._words.add("heard", 0) < self.place.size - 1 and time.monotonic() < until:
@@ -52,8 +54,12 @@ class Joined:
     def end(self) -> tuple[int, str]:
         """Another process: the first one's exit status and its run folder, once it has ended."""
         found = json.loads(self._wait("end"))
-        self._words.add("heard", 1)
+        self.leave()
         return int(found["status"]), str(found["run_dir"])
+
+    def leave(self) -> None:
+        """Another process: it listens no more."""
+        self._words.add("heard", 1)
 
     def _wait(self, key: str) -> bytes:
         self._words.wait([key], LONG)

@@ -15,7 +15,7 @@ from typing import Any
 from burnish.cluster.launch import WorkerLostError, signals_noted
 from burnish.cluster.messages import Sender, error_from, error_message, tell
 from burnish.cluster.place import Place
-from burnish.errors import Interrupted, RunError
+from burnish.errors import RunError
 from burnish.progress import Progress, Silent
 
 Work = Callable[[dict[str, Any], Place, Progress], dict[str, Any]]
@@ -217,5 +217,5 @@ def _watch(ray: Any, tasks: list[Any], mailbox: Any, progress: Progress, told: l
         if lost is not None and (not waiting or time.monotonic() > until):
             raise lost
     if result is None:
-        raise Interrupted("stopped", fix="go on with `burnish run TASK --resume`") if told else error_from(message)
+        raise WorkerLostError("the first worker ended without a result", fix="go on with --resume")
     return result

@@ -40,10 +40,12 @@ def load_model(
     dtype: Literal["auto", "float32", "bfloat16"] = "auto",
     base_dir: Path | None = None,
     progress: Progress | None = None,
+    place: bool = True,
 ) -> Loaded:
     """Load a causal language model for training or generation.
 
     name: as in the task file (catalogue name, folder, .gguf file, hub id).
+    place: whether to put the weights on the device; else they stay in main memory, for whoever cuts them.
     Raises ModelError when it cannot be found, downloaded or read. Remote code is never run.
     """
     progress = progress or Silent()
@@ -66,7 +68,8 @@ def load_model(
             use_safetensors=True,
         )
         choose_attention(model, device.device)
-    model.to(device.device)
+    if place:
+        model.to(device.device)
     model.eval()
     model.requires_grad_(False)
     return Loaded(model, tokenizer, name, _weights_hash(Path(model.config._name_or_path)), device.device, chosen)
