@@ -221,7 +221,7 @@ def rules() -> Rules:
 def test_the_tables_of_the_design_are_found(rules: Rules) -> None:
     assert rules.layer["errors"] == 0
     assert rules.layer["lifecycle"] == rules.layer["prepare"] == rules.layer["measure"] == 4
-    assert rules.places["torch"] == {"models", "training"}
+    assert rules.places["torch"] == {"models", "training", "cluster"}
 
 
 def test_imports_go_down_or_stay_in_their_folder(sources: dict[str, str], rules: Rules) -> None:
@@ -282,7 +282,7 @@ def test_help_loads_nothing_heavy(start: str) -> None:
         (
             "tasks/odd.py",
             "def f():\n    import torch.nn",
-            "tasks/odd.py:2 imports torch, which is for models, training",
+            "tasks/odd.py:2 imports torch, which is for cluster, models, training",
         ),
         (
             "reports/odd.py",

@@ -33,6 +33,7 @@ from burnish.runs import (
     write_jsonl,
     write_predictions,
 )
+from burnish.team import Together, together
 
 if TYPE_CHECKING:
     from burnish.models.export import Replay
@@ -48,21 +49,44 @@ def run(
     allow_bad_rows: int = 0,
     progress: Progress | None = None,
     command: str | None = None,
+    processes: int = 1,
+    cluster: str | None = None,
+    max_restarts: int = 1,
 ) -> Run:
     """Do all of it: from labelled examples to a verdict with its evidence.
 
     task: a task file (or its folder), the same as a mapping, or a loaded one. runs_dir: where run folders are made.
     resume: go on with the newest unfinished run of the same task instead of beginning a new one.
+    processes: how many train together, on this machine, or where cluster says (a Ray address, or "local").
+    max_restarts: how often training goes on from its last checkpoint when one of them dies.
+    Under torchrun the first process does all of it, and the others take part in training.
     Raises BurnishError for everything that the user can mend; the run folder then holds what was done so far.
     """
+    with together(
+        processes=processes, cluster=cluster, max_restarts=max_restarts, allow_bad_rows=allow_bad_rows
+    ) as team:
+        if team.follow is not None:
+            return Run(team.follow())
+        resume, progress = resume or team.restarted, progress or Silent()
+        return _run(task, Path(runs_dir), resume, allow_bad_rows, progress, command, team)
+
+
+def _run(
+    task: str | Path | Mapping[str, Any] | LoadedTask,
+    root: Path,
+    resume: bool,
+    allow_bad_rows: int,
+    progress: Progress,
+    command: str | None,
+    team: Together,
+) -> Run:
     loaded = _load(task)
-    progress = progress or Silent()
     for notice in loaded.notices:
         progress.notice(notice)
-    root = Path(runs_dir)
     folder = (
         _unfinished(root, loaded) if resume else new_run(root, loaded.config.name, _settings(loaded), command=command)
     )
+    team.began(folder.path)
     progress.stage("run", str(folder.path))
     config = loaded.config
     with folder.lock():
@@ -72,7 +96,7 @@ def run(
             _keep_check(folder, prepared, progress)
         with folder.stage("splitting"):
             _keep_split(folder, prepared, progress)
-        bench = Bench(loaded, prepared, folder, progress)
+        bench = Bench(loaded, prepared, folder, progress, team.fit)
         with folder.stage("baselines"):
             for name in config.baselines:
                 progress.stage("baseline", f"{name} on {len(prepared.split.test)} sealed examples")

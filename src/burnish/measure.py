@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -11,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 from burnish.config import LoadedTask, TaskConfig
 from burnish.errors import DataError
-from burnish.evaluation.evaluate import primary_value
+from burnish.fit import Fitted, chat_of, fit, load_base, local_system
 from burnish.prepare import Prepared
 from burnish.progress import Progress, Silent
 from burnish.records import Example, Message, Prediction, Source
-from burnish.runs import RunFolder, commit_folder, read_jsonl, to_json, verify_folder
-from burnish.tasks import Task, make_task
+from burnish.runs import RunFolder, commit_folder, read_jsonl, verify_folder
+from burnish.tasks import make_task
 
 if TYPE_CHECKING:
     from burnish.models.chat import Chat
@@ -26,16 +25,29 @@ if TYPE_CHECKING:
     from burnish.systems.base import System
     from burnish.systems.local import LocalSystem
 
+Team = Callable[[LoadedTask, Prepared, Path, Progress], Fitted]
+
 
 class Bench:
-    """Makes the systems of a run and lets them answer; the base model is loaded when first needed."""
+    """Makes the systems of a run and lets them answer; the base model is loaded when first needed.
 
-    def __init__(self, loaded: LoadedTask, prepared: Prepared, folder: RunFolder, progress: Progress) -> None:
+    team: how several processes train together; without it this one trains alone.
+    """
+
+    def __init__(
+        self,
+        loaded: LoadedTask,
+        prepared: Prepared,
+        folder: RunFolder,
+        progress: Progress,
+        team: Team | None = None,
+    ) -> None:
         self._task_file = loaded
         self._config: TaskConfig = loaded.config
         self._prepared = prepared
         self._folder = folder
         self._progress = progress
+        self._team = team
         self._model: Loaded | None = None
         self._model_is_base = True
         self._chat_template: Chat | None = None
@@ -62,65 +74,29 @@ class Bench:
 
     def train(self) -> None:
         """Train and leave adapter/ in the run folder; a finished adapter is not trained again."""
-        from burnish.models.adapters import QUANTISATION, attach_adapter, write_adapter
-        from burnish.training.encode import encode, refuse_too_long
-        from burnish.training.guards import check_labels
-        from burnish.training.loop import train
-
         target = self._folder.path / "adapter"
         if target.exists() and not verify_folder(target):
             return
-        settings, split, task = self._config.training, self._prepared.split, self._prepared.task
-        base, full = self._base(QUANTISATION.get(settings.method)), settings.prompt == "full"
-        chat = self._chat()
-        context = int(getattr(base.model.config, "max_position_embeddings", 2**31))
-        virtual = settings.virtual_tokens if settings.method in ("prefix_tuning", "prompt_tuning") else 0
-        limit = min(settings.max_length, context - virtual)
-        options: dict[str, Any] = {"full": full, "max_length": limit, "turns": settings.train_on}
-        encoding = encode(split.train, task, chat, **options)
-        refuse_too_long(encoding, max_length=limit, max_dropped=settings.max_dropped)
-        if encoding.too_long:
-            self._progress.notice(
-                f"{len(encoding.too_long)} training examples are longer than {limit} tokens and are left out",
-                warning=True,
-            )
-        check_labels(encoding.rows, chat)
-        validation = encode(split.validation, task, chat, **options).rows
-        model = attach_adapter(
-            base.model,
-            method=settings.method,
-            r=settings.lora_r,
-            alpha=settings.lora_alpha,
-            dropout=settings.lora_dropout,
-            target_modules=settings.lora_target_modules,
-            rank_stabilised=settings.lora_rank_stabilised,
-            bottleneck=settings.bottleneck_size,
-            virtual_tokens=settings.virtual_tokens,
-            seed=self._config.seed,
-        )
-        self._model, self._model_is_base = base._replace(model=model), False
-        result = train(
-            model,
-            encoding.rows,
-            validation,
-            settings=settings,
-            seed=self._config.seed,
-            device=base.device,
-            folder=self._folder.path,
-            metric=self._validation_metric(),
-            metric_name=task.metrics[0].name,
-            progress=self._progress,
-        )
-        temporary = Path(tempfile.mkdtemp(dir=self._folder.path, prefix=".writing-"))
-        write_adapter(model, base.tokenizer, temporary, self._info(base, chat))
+        fitted = self._fit()
+        assert fitted.folder is not None, "the first process writes what was trained"
+        # Noted before the adapter gets its name: a crash in between trains the last steps again, and loses nothing.
+        self._folder.update(training=fitted.about, base_model_hash=fitted.base_hash)
         if target.exists():
             shutil.rmtree(target)
-        commit_folder(temporary, target)
-        about = to_json(result) | {"adapter_dir": str(target)}
-        about.pop("history")
-        self._folder.update(training=about, base_model_hash=base.base_hash)
-        if result.overfit:
-            self._progress.notice(result.overfit, warning=True)
+        commit_folder(fitted.folder, target)
+        if fitted.about["overfit"]:
+            self._progress.notice(str(fitted.about["overfit"]), warning=True)
+
+    def _fit(self) -> Fitted:
+        if self._team is not None:
+            self._model = None  # the memory is for those who train
+            return self._team(self._task_file, self._prepared, self._folder.path, self._progress)
+        from burnish.models.adapters import QUANTISATION
+
+        base = self._base(QUANTISATION.get(self._config.training.method))
+        chat = self._chat()
+        self._model_is_base = False
+        return fit(self._task_file, self._prepared, self._folder.path, self._progress, base=base, chat=chat)
 
     def _system(self, name: str) -> System:
         split, task = self._prepared.split, self._prepared.task
@@ -145,20 +121,9 @@ class Bench:
 
     def _base(self, quantise: Quantisation | None = None) -> Loaded:
         """The base model. Once training has changed it, a fresh copy is loaded for whoever asks."""
-        from burnish.models.load import load_model
-
         if self._model is None or not self._model_is_base or self._model.quantisation != quantise:
             self._model = None  # not two models at once
-            config, dtype = self._config, self._config.training.dtype
-            if config.training.method == "full" and dtype == "auto":
-                dtype = "float32"  # bfloat16 has 8 bits: it would round most updates of a weight away
-            self._model = load_model(
-                config.model,
-                dtype=dtype,
-                quantise=quantise,
-                base_dir=self._task_file.base_dir,
-                progress=self._progress,
-            )
+            self._model = load_base(self._task_file, self._progress, quantise=quantise)
             self._model_is_base = True
         return self._model
 
@@ -183,74 +148,6 @@ class Bench:
         tuned = load_tuned(self._folder.path / "adapter", base_dir=self._task_file.base_dir, progress=self._progress)
         self._model, self._model_is_base = tuned, False
         return Engine(tuned, self._chat(), tokens_per_batch=self._config.generation.tokens_per_batch)
-
-    def _validation_metric(self) -> Callable[[], float] | None:
-        """The primary metric of the model in training on the first validation examples."""
-        from burnish.models.generate import Engine
-
-        examples = self._prepared.split.validation[: self._config.training.eval_examples]
-        if not examples or self._model is None:
-            return None
-        task = self._prepared.task
-        engine = Engine(self._model, self._chat(), tokens_per_batch=self._config.generation.tokens_per_batch)
-        system = self._local("validation", engine, full=self._config.training.prompt == "full")
-
-        def measure() -> float:
-            return primary_value(task, examples, system.predict(examples, self._progress))
-
-        return measure
-
-    def _info(self, base: Loaded, chat: Chat) -> Any:
-        from burnish.models.adapters import AdapterInfo
-
-        split, task = self._prepared.split, self._prepared.task
-        full = self._config.training.prompt == "full"
-        prompts = {_system_text(task.messages(example, full=full)) for example in split.train}
-        return AdapterInfo(
-            base_model=self._config.model,
-            base_hash=base.base_hash,
-            dtype=str(base.dtype).removeprefix("torch."),
-            system_prompt=prompts.pop() if len(prompts) == 1 else "",
-            prompt=self._config.training.prompt,
-            task=self._config.model_dump(mode="json", by_alias=True),
-            labels=self._prepared.labels,
-            chat_template=chat.template,
-            method=self._config.training.method,
-            quantisation=base.quantisation,
-            tools=split.train[0].tools if getattr(task, "shared_tools", False) else (),
-        )
-
-
-def _system_text(messages: Sequence[Message]) -> str:
-    return "\n".join(message.content for message in messages if message.role == "system")
-
-
-def chat_of(loaded: Loaded, template: str | None = None) -> Chat:
-    """The chat template of a loaded model, with the stop tokens of its generation settings."""
-    from burnish.models.chat import Chat
-
-    eos = loaded.model.generation_config.eos_token_id
-    ids = [] if eos is None else [int(token) for token in (eos if isinstance(eos, list) else [eos])]
-    return Chat(loaded.tokenizer, ids, template)
-
-
-def local_system(
-    name: str, task: Task, engine: Engine, config: TaskConfig, *, full: bool, shots: Any = None
-) -> LocalSystem:
-    """A system with the task file's generation settings, the same for baselines and tuned models."""
-    from burnish.systems.local import LocalSystem
-
-    return LocalSystem(
-        name,
-        task,
-        engine,
-        full=full,
-        shots=shots,
-        constrain=config.generation.constrain,
-        max_new_tokens=config.generation.max_new_tokens,
-        temperature=config.generation.temperature,
-        seed=config.seed,
-    )
 
 
 def predictor(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -25,6 +26,22 @@ def run(
     runs_dir: RunsDir = RUNS_DIR,
     allow_bad_rows: AllowBadRows = 0,
     overrides: Overrides = None,
+    processes: Annotated[
+        int,
+        typer.Option(
+            "--processes", metavar="N", min=1, help="Train with N processes, on this machine's cores or GPUs."
+        ),
+    ] = 1,
+    cluster: Annotated[
+        str | None,
+        typer.Option(
+            "--cluster", metavar="ADDRESS", help="Train on a Ray cluster: ray://host:10001, auto, or local."
+        ),
+    ] = None,
+    max_restarts: Annotated[
+        int,
+        typer.Option("--max-restarts", metavar="K", min=0, help="How often training goes on when a process dies."),
+    ] = 1,
 ) -> int:
     """Check, split, measure the baselines, train, evaluate, and say whether to ship.
 
@@ -33,23 +50,30 @@ def run(
     from burnish.config import load_task
     from burnish.lifecycle import run as whole_line
     from burnish.reports.terminal import TerminalProgress
+    from burnish.team import follows
 
     loaded = load_task(task, overrides or ())
+    parallel = parallel_options(processes, cluster, max_restarts)
     try:
-        with TerminalProgress(quiet=quiet) as progress:
+        with TerminalProgress(quiet=quiet or follows()) as progress:
             finished = whole_line(
                 loaded,
                 runs_dir=runs_dir,
                 resume=resume,
                 allow_bad_rows=allow_bad_rows,
                 progress=progress,
-                command=command_line(task, runs_dir, allow_bad_rows, overrides or []),
+                command=command_line(task, runs_dir, allow_bad_rows, overrides or [], parallel),
+                processes=processes,
+                cluster=cluster,
+                max_restarts=max_restarts,
             )
     except (Interrupted, KeyboardInterrupt) as error:
         what = error.what if isinstance(error, Interrupted) else "interrupted; what was done so far is kept"
-        command = command_line(task, runs_dir, allow_bad_rows, overrides or [], resume=True)
+        command = command_line(task, runs_dir, allow_bad_rows, overrides or [], parallel, resume=True)
         raise Interrupted(what, fix=f"go on with `{command}`") from None
-    if as_json:
+    if follows():
+        pass  # the first process tells
+    elif as_json:
         print_json(finished.summary())
     else:
         from burnish.cli.runs import show_results
@@ -59,8 +83,21 @@ def run(
     return 0 if finished.verdict.decision == "ship" else HOLD_STATUS
 
 
+def parallel_options(processes: int, cluster: str | None, max_restarts: int) -> list[str]:
+    """The options that say who trains, as typed."""
+    parts = ["--processes", str(processes)] if processes > 1 else []
+    parts += ["--cluster", cluster] if cluster else []
+    return parts + (["--max-restarts", str(max_restarts)] if max_restarts != 1 else [])
+
+
 def command_line(
-    task: Path, runs_dir: Path, allow_bad_rows: int, overrides: list[str], *, resume: bool = False
+    task: Path,
+    runs_dir: Path,
+    allow_bad_rows: int,
+    overrides: list[str],
+    more: Sequence[str] = (),
+    *,
+    resume: bool = False,
 ) -> str:
     """What to type for this run (kept in run.json), or to go on with it."""
     parts = ["burnish", "run", str(task), *(["--resume"] if resume else [])]
@@ -70,4 +107,5 @@ def command_line(
         parts += ["--allow-bad-rows", str(allow_bad_rows)]
     for override in overrides:
         parts += ["--set", override]
+    parts += more
     return shlex.join(parts)

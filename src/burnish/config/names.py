@@ -64,6 +64,16 @@ def _bf16(value: Any) -> Any:
     return {True: "bfloat16", False: "float32"}.get(value, value) if isinstance(value, bool) else value
 
 
+def _fsdp(value: Any) -> Any:
+    """transformers' words: full_shard cuts everything; what follows ("auto_wrap") is how, which Burnish knows."""
+    if value in (False, "", []):
+        return "none"
+    words = value.split() if isinstance(value, str) else value
+    if value is True or (isinstance(words, list) and "full_shard" in words):
+        return "fsdp"
+    raise ValueError("only full_shard has a counterpart: set training.sharding: fsdp, or none")
+
+
 _AXOLOTL, _FACTORY, _UNSLOTH, _TRL, _OPENAI = "Axolotl", "LLaMA-Factory", "Unsloth", "TRL", "OpenAI"
 
 ALIASES: dict[str, Alias] = {
@@ -122,6 +132,7 @@ ALIASES: dict[str, Alias] = {
     "roles_to_train": Alias("training.train_on", _AXOLOTL, _roles),
     "bf16": Alias("training.dtype", f"{_AXOLOTL}, {_FACTORY}, {_TRL}", _bf16),
     "torch_dtype": Alias("training.dtype", _TRL),
+    "fsdp": Alias("training.sharding", f"{_AXOLOTL}, {_FACTORY}, {_TRL}", _fsdp),
 }
 
 # Names whose one value says what Burnish does anyway; any other value is an error.
@@ -149,6 +160,8 @@ REFUSED: dict[str, str] = {
     "chat_template": "delete it: the model's own chat template is used",
     "template": "delete it: the model's own chat template is used",
     "output_dir": "delete it: runs go to the runs folder (`burnish run --runs-dir DIR`)",
+    "deepspeed": "set training.sharding: fsdp, which cuts weights as ZeRO stage 3 does",
+    "fsdp_config": "delete it: training.sharding: fsdp needs no more",
     "suffix": "use name: it names the run folders",
 }
 

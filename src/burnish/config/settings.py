@@ -151,6 +151,9 @@ class TrainingConfig(Settings):
     dtype: Literal["auto", "float32", "bfloat16"] = Field(
         default="auto", description="auto: bfloat16 where the hardware multiplies it natively, else float32."
     )
+    sharding: Literal["none", "fsdp"] = Field(
+        default="none", description="fsdp: each of several processes holds a part of every weight."
+    )
     evals_per_epoch: float = Field(default=1, gt=0, description="How often validation runs.")
     eval_examples: int = Field(
         default=100, ge=0, description="Validation examples answered for the task's metric (0: loss only)."

@@ -21,6 +21,7 @@ from burnish.models.load import Loaded, load_model, quiet_transformers
 from burnish.models.lora_linear import fuse_lora
 from burnish.models.quantised import Quantisation, fuse_lora_4bit, is_quantised
 from burnish.models.virtual_tokens import hide_virtual_tokens, start_from_words
+from burnish.models.whole import as_held, put, whole
 from burnish.progress import Progress
 
 INFO_FILE = "burnish.json"
@@ -211,8 +212,11 @@ def _ia3(config: Any, model: Any, modules: str | list[str]) -> Any:
 
 
 def adapter_state(model: Any) -> dict[str, torch.Tensor]:
-    """What was trained, by name, in a fixed order: the adapter's tensors, or all weights of a model without one."""
-    return {name: tensor.detach().cpu().contiguous() for name, tensor in sorted(_trained(model).items())}
+    """What was trained, by name, in a fixed order: the adapter's tensors, or all weights of a model without one.
+
+    Tensors held in parts by several processes are gathered: all of them must call this.
+    """
+    return {name: whole(tensor.detach()).cpu().contiguous() for name, tensor in sorted(_trained(model).items())}
 
 
 def restore_adapter_state(model: Any, state: dict[str, torch.Tensor]) -> None:
@@ -224,11 +228,10 @@ def restore_adapter_state(model: Any, state: dict[str, torch.Tensor]) -> None:
     if _is_peft(model):
         from peft import set_peft_model_state_dict
 
-        set_peft_model_state_dict(model, state)
+        set_peft_model_state_dict(model, {name: as_held(state[name], held) for name, held in tensors.items()})
         return
-    with torch.no_grad():
-        for name, tensor in tensors.items():
-            tensor.copy_(state[name])
+    for name, tensor in tensors.items():
+        put(tensor, state[name])
 
 
 def _trained(model: Any) -> dict[str, torch.Tensor]:
@@ -244,20 +247,22 @@ def _is_peft(model: Any) -> bool:
     return hasattr(model, "peft_config")
 
 
-def write_adapter(model: Any, tokenizer: Any, folder: Path, info: AdapterInfo) -> None:
+def write_adapter(
+    model: Any, tokenizer: Any, folder: Path, info: AdapterInfo, state: dict[str, torch.Tensor] | None = None
+) -> None:
     """Write what was trained into an existing folder, with the chat template and AdapterInfo.
 
     An adapter: safetensors and its settings, as peft reads them. A fully trained model: a folder that transformers
-    reads, tokenizer included.
+    reads, tokenizer included. state: `adapter_state`, where it was gathered before.
     """
     from safetensors.torch import save_file
 
     if info.whole:
         with quiet_transformers():
-            model.save_pretrained(folder)
+            model.save_pretrained(folder, state_dict=state)
             tokenizer.save_pretrained(folder)
     else:
-        save_file(adapter_state(model), folder / "adapter_model.safetensors", metadata={"format": "pt"})
+        save_file(state or adapter_state(model), folder / "adapter_model.safetensors", metadata={"format": "pt"})
         if info.method == "bottleneck":
             write_config(model, folder, info.base_model)
         else:

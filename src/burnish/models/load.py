@@ -46,11 +46,13 @@ def load_model(
     quantise: Quantisation | None = None,
     base_dir: Path | None = None,
     progress: Progress | None = None,
+    place: bool = True,
 ) -> Loaded:
     """Load a causal language model for training or generation.
 
     name: as in the task file (catalogue name, folder, .gguf file, hub id). quantise: keep the linear layers, the
     output head left out, in 4 bits (models/quantised.py); dtype is then what they are multiplied in.
+    place: whether to put the weights on the device; else they stay in main memory, for whoever cuts them.
     Raises ModelError when it cannot be found, downloaded or read. Remote code is never run.
     """
     progress = progress or Silent()
@@ -81,7 +83,7 @@ def load_model(
     if quantise:
         keep_layout(model)
         give_back_freed_memory()  # weights in full, each of which was there until it was quantised
-    else:
+    elif place:
         model.to(device.device)
     model.eval()
     model.requires_grad_(False)

@@ -40,7 +40,8 @@ def sync_folder(folder: Path) -> None:
 
 
 @contextmanager
-def _explained(path: Path) -> Iterator[None]:
+def explained(path: Path) -> Iterator[None]:
+    """Within, a full disk or missing permissions become a RunError that says so."""
     try:
         yield
     except OSError as error:
@@ -56,7 +57,7 @@ def _explained(path: Path) -> Iterator[None]:
 
 @contextmanager
 def _replacing(path: Path) -> Iterator[BinaryIO]:
-    with _explained(path):
+    with explained(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = path.with_name(f".{path.name[:100]}.{secrets.token_hex(4)}{_TEMPORARY}")
         try:
@@ -122,7 +123,7 @@ def append_jsonl(path: Path, lines: Mapping[str, Any] | Iterable[Any]) -> str | 
     """
     batch = [lines] if isinstance(lines, Mapping) else list(lines)
     data = b"".join(dumps(line).encode("utf-8") + b"\n" for line in batch)
-    with _explained(path):
+    with explained(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         created = not path.exists()
         # Unbuffered: closing must not write what could not be written before.
@@ -233,7 +234,7 @@ def commit_folder(temporary: Path, final: Path) -> None:
     seen half-written. An older folder of that name is moved aside first and removed after; a crash between those two
     renames leaves no `final` (never a mixed one).
     """
-    with _explained(final):
+    with explained(final):
         manifest = {}
         for path in _files(temporary):
             with path.open("rb+") as file:

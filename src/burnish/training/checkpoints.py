@@ -6,7 +6,10 @@ newest valid one is used; a damaged one is named and passed over.
 
 from __future__ import annotations
 
+import errno
 import json
+import os
+import re
 import shutil
 import tempfile
 from pathlib import Path
@@ -16,15 +19,20 @@ import torch
 from torch import Tensor
 
 from burnish.models.adapters import adapter_state, restore_adapter_state
+from burnish.models.whole import as_held, whole
 from burnish.progress import Progress
-from burnish.runs import commit_folder, verify_folder
+from burnish.runs import commit_folder, explained, verify_folder
+from burnish.training.parallel import ALONE, Group
+
+ADAPTER = "adapter_model.safetensors"
 
 
 class TrainerState(NamedTuple):
     """Where training stands after `step` optimizer steps.
 
     best_step: step of the best adapter so far (0: none yet), with its score (higher is better);
-    stale: validations since; seconds: of training, over all sittings; threads: of the matrix products.
+    stale: validations since; seconds: of training, over all sittings; threads: of the matrix products of each of the
+    `processes` that trained together.
     """
 
     step: int = 0
@@ -37,6 +45,7 @@ class TrainerState(NamedTuple):
     peak_memory_mb: float = 0.0
     threads: int = 0
     first_loss: float | None = None
+    processes: int = 1
 
 
 def step_folder(folder: Path, step: int) -> Path:
@@ -49,39 +58,100 @@ def best_folder(folder: Path, step: int) -> Path:
     return folder / f"best-{step:06d}"
 
 
-def save_best(folder: Path, step: int, model: Any) -> None:
-    """Keep the adapter of this step."""
-    from safetensors.torch import save_file
-
-    temporary = _temporary(folder)
-    save_file(adapter_state(model), temporary / "adapter_model.safetensors")
-    commit_folder(temporary, best_folder(folder, step))
+def save_best(folder: Path, step: int, model: Any, group: Group = ALONE) -> None:
+    """Keep the adapter of this step. All processes of a group call this, the first one writes."""
+    adapter = adapter_state(model)
+    if group.rank == 0:
+        _commit(folder, best_folder(folder, step), {ADAPTER: adapter})
 
 
 def load_best(folder: Path, step: int, model: Any) -> None:
     """Put the adapter of `save_best` into the model."""
     from safetensors.torch import load_file
 
-    restore_adapter_state(model, load_file(best_folder(folder, step) / "adapter_model.safetensors"))
+    restore_adapter_state(model, load_file(best_folder(folder, step) / ADAPTER))
 
 
 def save_checkpoint(
-    folder: Path, model: Any, optimizer: torch.optim.Optimizer, state: TrainerState, *, keep: int
+    folder: Path,
+    model: Any,
+    optimizer: torch.optim.Optimizer,
+    state: TrainerState,
+    *,
+    keep: int,
+    group: Group = ALONE,
 ) -> None:
-    """Write step-<n>; then drop all but the `keep` newest checkpoints and the best adapter they name."""
+    """Write step-<n>; then drop all but the `keep` newest checkpoints and the best adapter they name.
+
+    All processes of a group call this together; the first one writes, the random numbers' states of all of them.
+    Raises RunError when the disk is full or refuses; the checkpoints before stay as they are.
+    """
+    tensors = {
+        ADAPTER: adapter_state(model),
+        "optimizer.safetensors": _optimizer_tensors(optimizer),
+        "rng.safetensors": _random_states(group),
+    }
+    if group.rank == 0:
+        _commit(folder, step_folder(folder, state.step), tensors, state)
+        _prune(folder, keep, state.step)
+
+
+def _commit(
+    folder: Path, final: Path, files: dict[str, dict[str, Tensor]], state: TrainerState | None = None
+) -> None:
+    """Write the files under a temporary name, then give them their own; what cannot be finished is removed."""
+    from safetensors import SafetensorError
     from safetensors.torch import save_file
 
-    temporary = _temporary(folder)
-    save_file(adapter_state(model), temporary / "adapter_model.safetensors")
-    save_file(_optimizer_tensors(optimizer), temporary / "optimizer.safetensors")
-    save_file({"torch": torch.get_rng_state()}, temporary / "rng.safetensors")
-    (temporary / "state.json").write_text(json.dumps(state._asdict(), indent=2), encoding="utf-8")
-    commit_folder(temporary, step_folder(folder, state.step))
-    _prune(folder, keep)
+    with explained(final):
+        folder.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(dir=folder, prefix=".writing-"))
+        try:
+            for name, tensors in files.items():
+                try:
+                    save_file(tensors, temporary / name)
+                except SafetensorError as error:
+                    raise as_os_error(error) from error
+            if state is not None:
+                text = json.dumps(state._asdict(), indent=2)
+                (temporary / "state.json").write_text(text, encoding="utf-8")
+            commit_folder(temporary, final)
+        except BaseException:
+            shutil.rmtree(temporary, ignore_errors=True)
+            raise
+
+
+def as_os_error(error: Exception) -> OSError:
+    """What the system said, from safetensors' message "… (os error 28)"."""
+    found = re.search(r"\(os error (\d+)\)", str(error))
+    number = int(found[1]) if found else errno.EIO
+    return OSError(number, os.strerror(number) if found else str(error))
+
+
+def _random_states(group: Group) -> dict[str, Tensor]:
+    """The state of every process's random numbers: "torch" of the first, "torch.1" …, and "cuda" alike."""
+    states = {_named("torch", rank): row for rank, row in enumerate(group.rows(torch.get_rng_state()))}
+    if group.device == "cuda":
+        states |= {_named("cuda", rank): row for rank, row in enumerate(group.rows(torch.cuda.get_rng_state()))}
+    return states
+
+
+def _named(kind: str, rank: int) -> str:
+    return f"{kind}.{rank}" if rank else kind
+
+
+def _restore_random_states(states: dict[str, Tensor], group: Group) -> None:
+    """Of this process, where as many trained before; another keeps the state it was seeded with."""
+    own = states.get(_named("torch", group.rank))
+    if own is not None:
+        torch.set_rng_state(own)
+    on_gpu = states.get(_named("cuda", group.rank))
+    if on_gpu is not None and group.device == "cuda":
+        torch.cuda.set_rng_state(on_gpu)
 
 
 def load_newest(
-    folder: Path, model: Any, optimizer: torch.optim.Optimizer, progress: Progress
+    folder: Path, model: Any, optimizer: torch.optim.Optimizer, progress: Progress, group: Group = ALONE
 ) -> TrainerState | None:
     """Restore the newest valid checkpoint; None when there is none. Damaged ones are reported and passed over."""
     from safetensors.torch import load_file
@@ -90,9 +160,9 @@ def load_newest(
         state = _valid_state(folder, path, progress)
         if state is None:
             continue
-        restore_adapter_state(model, load_file(path / "adapter_model.safetensors"))
+        restore_adapter_state(model, load_file(path / ADAPTER))
         _restore_optimizer(optimizer, load_file(path / "optimizer.safetensors"))
-        torch.set_rng_state(load_file(path / "rng.safetensors")["torch"])
+        _restore_random_states(load_file(path / "rng.safetensors"), group)
         return state
     return None
 
@@ -109,22 +179,31 @@ def _valid_state(folder: Path, path: Path, progress: Progress) -> TrainerState |
     return state
 
 
-def _temporary(folder: Path) -> Path:
-    folder.mkdir(parents=True, exist_ok=True)
-    return Path(tempfile.mkdtemp(dir=folder, prefix=".writing-"))
+def _prune(folder: Path, keep: int, newest: int) -> None:
+    """Remove what no kept checkpoint needs, and what a killed process left half-written.
 
-
-def _prune(folder: Path, keep: int) -> None:
-    """Remove what no kept checkpoint needs, and what a killed process left half-written."""
-    kept = sorted(folder.glob("step-*"))[-keep:]
-    for path in sorted(folder.glob("step-*"))[:-keep]:
-        shutil.rmtree(path)
-    named = {json.loads((path / "state.json").read_text(encoding="utf-8"))["best_step"] for path in kept}
+    newest: the step just saved. Checkpoints beyond it were damaged and passed over: they must not count as kept.
+    """
+    steps = sorted(folder.glob("step-*"))
+    valid = [path for path in steps if int(path.name.removeprefix("step-")) <= newest]
+    kept = valid[-keep:]
+    for path in steps:
+        if path not in kept:
+            shutil.rmtree(path)
+    named = {_best_of(path) for path in kept}
     for path in folder.glob("best-*"):
         if int(path.name.removeprefix("best-")) not in named:
             shutil.rmtree(path)
-    for path in folder.glob(".writing-*"):
+    for path in [*folder.glob(".writing-*"), *folder.glob(".*.tmp")]:
         shutil.rmtree(path, ignore_errors=True)
+
+
+def _best_of(path: Path) -> int:
+    """The best step that a checkpoint names; 0 when it cannot be read."""
+    try:
+        return int(json.loads((path / "state.json").read_text(encoding="utf-8"))["best_step"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return 0
 
 
 def _parameters(optimizer: torch.optim.Optimizer) -> list[Tensor]:
@@ -136,7 +215,7 @@ def _optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
     tensors: dict[str, Tensor] = {}
     for i, parameter in enumerate(_parameters(optimizer)):
         for name, value in optimizer.state.get(parameter, {}).items():
-            tensors[f"{i:05d}.{name}"] = value.detach().cpu().contiguous()
+            tensors[f"{i:05d}.{name}"] = whole(value.detach()).cpu().contiguous()
     return tensors
 
 
@@ -145,5 +224,5 @@ def _restore_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tens
     for name, value in tensors.items():
         number, key = name.split(".", 1)
         parameter = parameters[int(number)]
-        device = "cpu" if key == "step" and parameter.device.type == "cpu" else parameter.device
-        optimizer.state[parameter][key] = value.to(device)
+        alike = value.shape == parameter.shape
+        optimizer.state[parameter][key] = as_held(value, parameter) if alike else value.to(parameter.device)

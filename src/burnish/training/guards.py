@@ -9,7 +9,9 @@ import torch
 
 from burnish.errors import TrainingError
 from burnish.models.chat import Chat
+from burnish.models.whole import whole
 from burnish.training.objectives.base import Item
+from burnish.training.parallel import Group
 
 
 def check_labels(rows: Sequence[Item], chat: Chat) -> None:
@@ -76,8 +78,20 @@ class MovedGuard:
             )
 
 
+def check_same(model: Any, group: Group) -> None:
+    """The processes must hold the same trained weights: a difference, once there, grows with every step."""
+    if group.size == 1 or group.sharded:
+        return
+    total = sum(_checksum(parameter) for parameter in model.parameters() if parameter.requires_grad)
+    if not group.agree(total % 2**62):
+        raise TrainingError(
+            f"the {group.size} processes hold different weights",
+            fix="train on machines of one kind with the same versions; please report it if they are",
+        )
+
+
 @torch.no_grad()
 def _checksum(parameter: torch.Tensor) -> int:
     """Wrapping sum of the raw bits: changes with any single value."""
     kind = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}[parameter.element_size()]
-    return int(parameter.detach().contiguous().view(kind).sum(dtype=torch.int64))
+    return int(whole(parameter.detach()).contiguous().view(kind).sum(dtype=torch.int64))

@@ -16,24 +16,24 @@ from typing import Any
 import torch
 
 from burnish.config import TrainingConfig
-from burnish.errors import Interrupted
+from burnish.errors import Interrupted, TrainingError
 from burnish.models.quantised import parameter_count
 from burnish.progress import Progress
 from burnish.records import Json, TrainingResult
 from burnish.runs import append_jsonl, read_jsonl, write_jsonl
 from burnish.training.batches import epoch_order, steps_per_epoch, total_steps
 from burnish.training.checkpoints import TrainerState, load_best, load_newest, save_best, save_checkpoint
-from burnish.training.guards import MovedGuard
+from burnish.training.guards import MovedGuard, check_same
 from burnish.training.objectives.base import Item, Objective
 from burnish.training.objectives.sft import sft
-from burnish.training.parallel import Group
+from burnish.training.parallel import ALONE, Group
 from burnish.training.reference import with_reference
 from burnish.training.schedule import learning_rate
+from burnish.training.sharding import settle, shard
 from burnish.training.step import StepOutcome, Stepper
 
 Metric = Callable[[], float]
 OnLog = Callable[[Mapping[str, Json]], None]
-ALONE = Group()
 
 
 def train(
@@ -66,6 +66,8 @@ def train(
     objective = objective or sft()
     if settings.gradient_checkpointing:
         model.activation_checkpointing_enable()
+    if group.sharded:
+        shard(model, device)
     if objective.needs_reference:
         parts = [rows, validation] if validation else [rows]
         together = with_reference(
@@ -78,6 +80,8 @@ def train(
             progress=progress,
         )
         rows, validation = together[: len(rows)], together[len(rows) :]
+    if group.sharded:  # a pass leaves the outermost weights whole, and the optimizer must see this process's part
+        settle(model)
     trainer = _Trainer(
         model,
         rows,
@@ -121,8 +125,6 @@ class _Trainer:
         on_log: OnLog | None,
         group: Group,
     ) -> None:
-        from accelerate import Accelerator
-
         self.rows, self.validation, self.settings, self.seed = rows, validation, settings, seed
         self.folder, self.metric, self.metric_name, self.progress = folder, metric, metric_name, progress
         self.device, self.group, self.on_log = device, group, on_log
@@ -130,14 +132,18 @@ class _Trainer:
         self.total = total_steps(len(rows), settings.batch_size, settings.num_epochs, settings.max_steps)
         self.per_epoch = steps_per_epoch(len(rows), settings.batch_size)
         self.eval_every = max(1, round(self.per_epoch / settings.evals_per_epoch))
-        optimizer = torch.optim.AdamW(
+        optimizer: torch.optim.Optimizer = torch.optim.AdamW(
             [parameter for parameter in model.parameters() if parameter.requires_grad],
             lr=settings.learning_rate,
             weight_decay=settings.weight_decay,
             fused=True,
         )
-        self.model, prepared = Accelerator(cpu=device == "cpu").prepare(model, optimizer)
-        self.optimizer: torch.optim.Optimizer = prepared.optimizer
+        self.model, self.optimizer = model, optimizer
+        if group.size == 1:
+            from accelerate import Accelerator
+
+            self.model, prepared = Accelerator(cpu=device == "cpu").prepare(model, optimizer)
+            self.optimizer = prepared.optimizer
         self.stepper = Stepper(
             self.model,
             self.optimizer,
@@ -153,14 +159,17 @@ class _Trainer:
         self.checkpoints = folder / "checkpoints"
 
     def run(self, stop: Callable[[], str | None]) -> TrainingResult:
-        torch.manual_seed(self.seed)
-        state = load_newest(self.checkpoints, self.model, self.optimizer, self.progress)
+        torch.manual_seed(self.seed + self.group.rank)  # rows of different processes drop out differently
+        self._settle()
+        state = load_newest(self.checkpoints, self.model, self.optimizer, self.progress, self.group)
+        self._refuse_other_place(state)
         if state is None:
-            state = TrainerState(threads=torch.get_num_threads())
+            state = TrainerState(threads=torch.get_num_threads(), processes=self.group.size)
             if self.group.rank == 0:
                 write_jsonl(self.metrics_file, [])
         else:
-            self._continue_from(state)
+            state = self._continue_from(state)
+        check_same(self.model, self.group)
         guard = MovedGuard(self.model) if state.step == 0 else None
         self.model.train()
         stopped_early = self._patience_over(state)
@@ -182,8 +191,10 @@ class _Trainer:
                 peak_memory_mb=max(state.peak_memory_mb, peak_memory_mb(self.device)),
             )
             if guard is not None and state.step == MovedGuard.DUE:
+                self._settle()
                 guard.check()
                 guard = None
+                check_same(self.model, self.group)
             self._log_step(state, outcome, seconds)
             due = state.step % self.eval_every == 0 or state.step == self.total
             if due:
@@ -200,15 +211,35 @@ class _Trainer:
                 )
         return self._finish(state, stopped_early)
 
-    def _continue_from(self, state: TrainerState) -> None:
+    def _continue_from(self, state: TrainerState) -> TrainerState:
         """Same threads as before (sums in another order give other bits); later log lines are taken back."""
-        if state.threads and state.threads != torch.get_num_threads():
+        if state.processes != self.group.size:
+            self.progress.notice(
+                f"{state.processes} processes trained before, {self.group.size} now: the same losses up to rounding"
+            )
+            state = state._replace(processes=self.group.size, threads=torch.get_num_threads())
+        elif state.threads and state.threads != torch.get_num_threads():
             self.progress.notice(f"using {state.threads} threads, as before the interruption")
             torch.set_num_threads(state.threads)
         if self.group.rank == 0:
             lines = [line for line in read_jsonl(self.metrics_file) if line["step"] <= state.step]
             write_jsonl(self.metrics_file, lines)
         self.progress.notice(f"continuing after step {state.step} of {self.total}")
+        return state
+
+    def _refuse_other_place(self, state: TrainerState | None) -> None:
+        """Processes on several machines must find the same checkpoint."""
+        if not self.group.agree(0 if state is None else state.step + 1):
+            raise TrainingError(
+                "the processes do not find the same checkpoints",
+                got=f"process {self.group.rank}: " + ("none" if state is None else f"step {state.step}"),
+                where=str(self.checkpoints),
+                fix="put the runs' folder (--runs-dir) on a disk that all machines share",
+            )
+
+    def _settle(self) -> None:
+        if self.group.sharded:
+            settle(self.model)
 
     def _stop_reason(self, own: str | None) -> str | None:
         """Why to stop, when any process was told to."""
@@ -271,7 +302,9 @@ class _Trainer:
         line["validation_loss"] = loss
         score = -loss
         if self.metric is not None:
-            value = self.group.from_first(self.metric() if self.group.rank == 0 else 0.0)
+            # Sharded, all answer together: none of them could alone.
+            answers = self.group.rank == 0 or self.group.sharded
+            value = self.group.from_first(self.metric() if answers else 0.0)
             line["metric"] = self.metric_name
             line["validation_metric"] = value
             # The loss breaks ties between equal values of a metric on few examples.
@@ -281,18 +314,19 @@ class _Trainer:
         shown = f", {self.metric_name} {line['validation_metric']:.3f}" if "validation_metric" in line else ""
         self.progress.notice(f"validation after step {state.step}: loss {loss:.3f}{shown}")
         if score > state.best_score:
-            if self.group.rank == 0:
-                save_best(self.checkpoints, state.step, self.model)
+            self._settle()
+            save_best(self.checkpoints, state.step, self.model, self.group)
             return state._replace(best_step=state.step, best_score=score, stale=0)
         return state._replace(stale=state.stale + 1)
 
     def _save(self, state: TrainerState) -> None:
-        if self.group.rank == 0:
-            keep = self.settings.keep_checkpoints
-            save_checkpoint(self.checkpoints, self.model, self.optimizer, state, keep=keep)
+        self._settle()
+        keep = self.settings.keep_checkpoints
+        save_checkpoint(self.checkpoints, self.model, self.optimizer, state, keep=keep, group=self.group)
         self.group.wait()
 
     def _finish(self, state: TrainerState, stopped_early: bool) -> TrainingResult:
+        self._settle()
         load_best(self.checkpoints, state.best_step, self.model)
         self.model.eval()
         history = read_jsonl(self.metrics_file)

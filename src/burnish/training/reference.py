@@ -12,7 +12,7 @@ from burnish.models.score import sequence_logprobs
 from burnish.progress import Progress
 from burnish.runs import read_json, write_json
 from burnish.training.objectives.base import Item
-from burnish.training.parallel import Group
+from burnish.training.parallel import ALONE, Group
 
 
 def with_reference(
@@ -32,8 +32,12 @@ def with_reference(
     """
     digest = _digest(items)
     known = read_json(path) if path.exists() else None
-    if known is None or known["sequences"] != digest:
+    # All processes decide alike, also where one does not see the file yet.
+    if group.any(known is None or known["sequences"] != digest) or known is None:
         progress.notice(f"computing the reference's log-probabilities of {len(items)} items (once)")
+        writes = group.rank == 0
+        if group.sharded:  # passes are taken together: all compute all
+            group = ALONE
         own = [sequence for item in group.share(items) for sequence in item.sequences]
         with model.disable_adapter() if hasattr(model, "peft_config") else nullcontext():
             found = sequence_logprobs(
@@ -50,7 +54,7 @@ def with_reference(
             table[number * width + place % width] = value
         table = group.sums(table)
         known = {"sequences": digest, "values": [table[i : i + width] for i in range(0, len(table), width)]}
-        if group.rank == 0:
+        if writes:
             write_json(path, known)
     return [item._replace(reference=tuple(values)) for item, values in zip(items, known["values"], strict=True)]
 

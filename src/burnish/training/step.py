@@ -12,6 +12,7 @@ from burnish.errors import TrainingError
 from burnish.models.layout import Labelled
 from burnish.models.score import sequence_logprobs
 from burnish.models.token_losses import TokenLosses
+from burnish.models.whole import whole
 from burnish.progress import Progress
 from burnish.training.batches import collate, micro_batches
 from burnish.training.objectives.base import Item, Objective
@@ -57,38 +58,21 @@ class Stepper:
         self._max_grad_norm = max_grad_norm
         self._device = device
         self._progress = progress
-        self._token_losses = TokenLosses(model)
+        # Before the trial passes, which leave the outermost weights of a sharded model whole.
         self._parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+        self._token_losses = TokenLosses(model)
 
     def step(self, number: int, items: Sequence[Item], rate: float) -> StepOutcome:
         """Step `number` (from 0) at learning rate `rate`; when memory runs out, again with half the token budget.
 
         Raises TrainingError when the loss is not finite or one item alone does not fit.
         """
-        while True:
-            try:
-                return self._try_step(number, items, rate)
-            except (RuntimeError, MemoryError) as error:
-                if not _is_out_of_memory(error) or self.group.size > 1:
-                    raise
-                self.optimizer.zero_grad(set_to_none=True)
-                self._lower_budget(items, error)
-
-    def _lower_budget(self, items: Sequence[Item], error: BaseException) -> None:
-        longest = max(item.tokens for item in items)
-        if self.budget <= longest:
-            raise TrainingError(
-                f"memory does not suffice for one example of {longest} tokens",
-                where="training.max_length",
-                fix="lower training.max_length or lora_r, use a smaller model, or free memory",
-            ) from error
-        self.budget = max(longest, min(self.budget, sum(item.tokens for item in items)) // 2)
-        self._progress.notice(f"out of memory: going on with {self.budget} tokens a batch", warning=True)
+        return self._try_step(number, items, rate)
 
     def _try_step(self, number: int, items: Sequence[Item], rate: float) -> StepOutcome:
         loss, numbers = self._pass(items, backward=True)
         self.group.add_gradients(self._parameters)
-        norm = float(torch.nn.utils.clip_grad_norm_(self._parameters, self._max_grad_norm))
+        norm = float(whole(torch.nn.utils.clip_grad_norm_(self._parameters, self._max_grad_norm)))
         if not (math.isfinite(loss) and math.isfinite(norm)):
             raise TrainingError(
                 f"the loss or its gradient is not finite in step {number + 1}; the last checkpoint is kept",
@@ -124,34 +108,69 @@ class Stepper:
     def _pass(
         self, items: Sequence[Item], *, backward: bool, normaliser: float | None = None
     ) -> tuple[float, dict[str, float]]:
-        """Loss over all processes and the objective's means; each computes its share of the items."""
+        """Loss over all processes and the objective's means; each computes its share of the items.
+
+        Where memory runs out in any process, all begin anew with half the budget.
+        """
         objective = self.objective
         if normaliser is None:
             normaliser = sum(objective.share(item) for item in items)
-        weight = sum(item.weight for item in items)
         if normaliser <= 0:
             where = _places(items)
             raise TrainingError("all examples of a step have weight 0", where=where, fix="give some a weight")
-        shared = objective.before_step(items, self._score) if objective.before_step else 0.0
-        loss = 0.0
-        sums: dict[str, float] = {}
+        while True:
+            failure: BaseException | None = None
+            loss, sums = 0.0, dict[str, float]()
+            try:
+                shared = objective.before_step(items, self._score) if objective.before_step else 0.0
+                loss, sums = self._own_share(items, backward=backward, normaliser=normaliser, shared=shared)
+            except (RuntimeError, MemoryError) as error:
+                # Sharded, the others wait in the middle of a layer and cannot be told.
+                if not _is_out_of_memory(error) or self.group.sharded:
+                    raise
+                failure = error
+            if not self.group.any(failure is not None):
+                break
+            if backward:
+                self.optimizer.zero_grad(set_to_none=True)
+            self._lower_budget(items, failure)
+        names = self.group.names(list(sums))
+        loss, *rest = self.group.sums([loss, *(sums.get(name, 0.0) for name in names)])
+        weight = sum(item.weight for item in items)
+        return loss, {name: value / weight for name, value in zip(names, rest, strict=True)}
+
+    def _own_share(
+        self, items: Sequence[Item], *, backward: bool, normaliser: float, shared: float
+    ) -> tuple[float, dict[str, float]]:
+        """This process's part of the loss and of the objective's sums."""
         own = self.group.share(items)
         parts = self._parts(own) if own else []
-        for part in parts:
+        loss = 0.0
+        sums: dict[str, float] = {}
+        for part, counts in self._together(parts, items):
             batch = collate(
-                part, trained=objective.trained, how=self._token_losses.how, share=self.share, device=self._device
+                part,
+                trained=self.objective.trained,
+                how=self._token_losses.how,
+                share=self.share,
+                device=self._device,
             )
-            found = objective.loss(self._token_losses(batch), batch, part, normaliser=normaliser, shared=shared)
+            found = self.objective.loss(self._token_losses(batch), batch, part, normaliser=normaliser, shared=shared)
             if backward:
-                found.value.backward()  # type: ignore[no-untyped-call]
-            loss += float(found.value.detach())
-            for name, value in found.sums.items():
-                sums[name] = sums.get(name, 0.0) + float(value)
-        names = sorted(sums)
-        if self.group.size > 1:
-            names = self.group.names(names)
-        loss, *rest = self.group.sums([loss, *(sums.get(name, 0.0) for name in names)])
-        return loss, {name: value / weight for name, value in zip(names, rest, strict=True)}
+                (found.value if counts else found.value * 0).backward()  # type: ignore[no-untyped-call]
+            if counts:
+                loss += float(found.value.detach())
+                for name, value in found.sums.items():
+                    sums[name] = sums.get(name, 0.0) + float(value)
+        return loss, sums
+
+    def _together(self, parts: list[list[Item]], items: Sequence[Item]) -> list[tuple[list[Item], bool]]:
+        """The parts, each of which counts; where weights are sharded, as many passes as the process with the most."""
+        counted = [(part, True) for part in parts]
+        if not self.group.sharded:
+            return counted
+        shortest = min(items, key=lambda item: item.tokens)
+        return counted + [([shortest], False)] * (self.group.most(len(parts)) - len(parts))
 
     def _parts(self, items: Sequence[Item]) -> list[list[Item]]:
         return micro_batches(
@@ -159,7 +178,27 @@ class Stepper:
         )
 
     def _score(self, sequences: Sequence[Labelled]) -> list[float]:
-        return sequence_logprobs(self.model, sequences, tokens_per_batch=self.budget, share=self.share)
+        """Log-probabilities; each process computes its share, or all where weights are sharded."""
+        options: dict[str, Any] = {"tokens_per_batch": self.budget, "share": self.share}
+        if self.group.size == 1 or self.group.sharded:
+            return sequence_logprobs(self.model, sequences, **options)
+        found = [0.0] * len(sequences)
+        found[self.group.rank :: self.group.size] = sequence_logprobs(
+            self.model, self.group.share(sequences), **options
+        )
+        return self.group.sums(found)
+
+    def _lower_budget(self, items: Sequence[Item], error: BaseException | None) -> None:
+        longest = max(item.tokens for item in items)
+        if self.budget <= longest:
+            raise TrainingError(
+                f"memory does not suffice for one example of {longest} tokens",
+                where="training.max_length",
+                fix="lower training.max_length or lora_r, use a smaller model, or free memory",
+            ) from error
+        largest = self.group.largest_share([item.tokens for item in items])
+        self.budget = max(longest, min(self.budget, largest) // 2)
+        self._progress.notice(f"out of memory: going on with {self.budget} tokens a batch", warning=True)
 
 
 def _is_out_of_memory(error: BaseException) -> bool:

@@ -1,0 +1,213 @@
+"""Training as one step of a run: rows, model and loop put together. Every process that trains calls this."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from burnish.config import LoadedTask, TaskConfig
+from burnish.evaluation.evaluate import primary_value
+from burnish.prepare import Prepared
+from burnish.progress import Progress
+from burnish.records import Json, Message
+from burnish.runs import to_json
+from burnish.tasks import Task
+
+if TYPE_CHECKING:
+    from burnish.models.chat import Chat
+    from burnish.models.generate import Engine
+    from burnish.models.load import Loaded
+    from burnish.models.quantised import Quantisation
+    from burnish.systems.local import LocalSystem
+    from burnish.training.encode import Encoding
+    from burnish.training.parallel import Group
+
+
+class Fitted(NamedTuple):
+    """What training left.
+
+    folder: the adapter's files under a temporary name, to be committed by whoever holds the run; None in all
+    processes but the first. about: the numbers of records.TrainingResult without its history.
+    """
+
+    folder: Path | None
+    base_hash: str
+    about: dict[str, Json]
+
+
+def fit(
+    loaded: LoadedTask,
+    prepared: Prepared,
+    folder: Path,
+    progress: Progress,
+    *,
+    base: Loaded | None = None,
+    chat: Chat | None = None,
+    group: Group | None = None,
+) -> Fitted:
+    """Train on the split's training part; checkpoints/ and metrics.jsonl go into `folder`, a run's.
+
+    base, chat: the base model and its template where they are loaded already; the model is changed.
+    group: the processes that train together, each calling this with the same task.
+    Raises TrainingError, ModelError, Interrupted.
+    """
+    from burnish.models.adapters import QUANTISATION, adapter_state, attach_adapter, write_adapter
+    from burnish.training.loop import train
+    from burnish.training.parallel import Group
+
+    group = group or Group()
+    config, settings, task = loaded.config, loaded.config.training, prepared.task
+    base = base or load_base(loaded, progress, place=not group.sharded, quantise=QUANTISATION.get(settings.method))
+    if chat is None:
+        chat = chat_of(base)
+        for notice in chat.notices:
+            progress.notice(notice)
+    encoding, validation = _encode(config, prepared, base, chat, progress)
+    model = attach_adapter(
+        base.model,
+        method=settings.method,
+        r=settings.lora_r,
+        alpha=settings.lora_alpha,
+        dropout=settings.lora_dropout,
+        target_modules=settings.lora_target_modules,
+        rank_stabilised=settings.lora_rank_stabilised,
+        bottleneck=settings.bottleneck_size,
+        virtual_tokens=settings.virtual_tokens,
+        seed=config.seed,
+    )
+    result = train(
+        model,
+        encoding.rows,
+        validation.rows,
+        settings=settings,
+        seed=config.seed,
+        device=base.device,
+        folder=folder,
+        metric=_validation_metric(config, prepared, base._replace(model=model), chat, progress),
+        metric_name=task.metrics[0].name,
+        progress=progress,
+        group=group,
+    )
+    about = to_json(result) | {"adapter_dir": str(folder / "adapter"), "processes": group.size}
+    about.pop("history")
+    state = adapter_state(model) if group.sharded else None
+    if group.rank > 0:
+        return Fitted(None, base.base_hash, about)
+    temporary = Path(tempfile.mkdtemp(dir=folder, prefix=".adapter.", suffix=".tmp"))
+    write_adapter(model, base.tokenizer, temporary, _info(config, prepared, base, chat), state=state)
+    return Fitted(temporary, base.base_hash, about)
+
+
+def load_base(
+    loaded: LoadedTask, progress: Progress, *, place: bool = True, quantise: Quantisation | None = None
+) -> Loaded:
+    """The base model of a task, in the number format that it is trained in; place: on the device."""
+    from burnish.models.load import load_model
+
+    config, dtype = loaded.config, loaded.config.training.dtype
+    if config.training.method == "full" and dtype == "auto":
+        dtype = "float32"  # bfloat16 has 8 bits: it would round most updates of a weight away
+    return load_model(
+        config.model, dtype=dtype, quantise=quantise, base_dir=loaded.base_dir, progress=progress, place=place
+    )
+
+
+def _encode(
+    config: TaskConfig, prepared: Prepared, base: Loaded, chat: Chat, progress: Progress
+) -> tuple[Encoding, Encoding]:
+    """The training and validation parts as items, checked."""
+    from burnish.training.encode import encode, refuse_too_long
+    from burnish.training.guards import check_labels
+
+    settings, split = config.training, prepared.split
+    context = int(getattr(base.model.config, "max_position_embeddings", 2**31))
+    virtual = settings.virtual_tokens if settings.method in ("prefix_tuning", "prompt_tuning") else 0
+    limit = min(settings.max_length, context - virtual)
+    options: dict[str, Any] = {
+        "full": settings.prompt == "full",
+        "max_length": limit,
+        "turns": settings.train_on,
+    }
+    encoding = encode(split.train, prepared.task, chat, **options)
+    refuse_too_long(encoding, max_length=limit, max_dropped=settings.max_dropped)
+    if encoding.too_long:
+        progress.notice(
+            f"{len(encoding.too_long)} training examples are longer than {limit} tokens and are left out",
+            warning=True,
+        )
+    check_labels(encoding.rows, chat)
+    return encoding, encode(split.validation, prepared.task, chat, **options)
+
+
+def _validation_metric(
+    config: TaskConfig, prepared: Prepared, tuned: Loaded, chat: Chat, progress: Progress
+) -> Callable[[], float] | None:
+    """The primary metric of the model in training on the first validation examples."""
+    from burnish.models.generate import Engine
+
+    examples = prepared.split.validation[: config.training.eval_examples]
+    if not examples:
+        return None
+    engine = Engine(tuned, chat, tokens_per_batch=config.generation.tokens_per_batch)
+    full = config.training.prompt == "full"
+    system = local_system("validation", prepared.task, engine, config, full=full)
+
+    def measure() -> float:
+        return primary_value(prepared.task, examples, system.predict(examples, progress))
+
+    return measure
+
+
+def _info(config: TaskConfig, prepared: Prepared, base: Loaded, chat: Chat) -> Any:
+    from burnish.models.adapters import AdapterInfo
+
+    split, task = prepared.split, prepared.task
+    full = config.training.prompt == "full"
+    prompts = {_system_text(task.messages(example, full=full)) for example in split.train}
+    return AdapterInfo(
+        base_model=config.model,
+        base_hash=base.base_hash,
+        dtype=str(base.dtype).removeprefix("torch."),
+        system_prompt=prompts.pop() if len(prompts) == 1 else "",
+        prompt=config.training.prompt,
+        task=config.model_dump(mode="json", by_alias=True),
+        labels=prepared.labels,
+        chat_template=chat.template,
+        method=config.training.method,
+        quantisation=base.quantisation,
+        tools=split.train[0].tools if getattr(task, "shared_tools", False) else (),
+    )
+
+
+def _system_text(messages: Sequence[Message]) -> str:
+    return "\n".join(message.content for message in messages if message.role == "system")
+
+
+def chat_of(loaded: Loaded, template: str | None = None) -> Chat:
+    """The chat template of a loaded model, with the stop tokens of its generation settings."""
+    from burnish.models.chat import Chat
+
+    eos = loaded.model.generation_config.eos_token_id
+    ids = [] if eos is None else [int(token) for token in (eos if isinstance(eos, list) else [eos])]
+    return Chat(loaded.tokenizer, ids, template)
+
+
+def local_system(
+    name: str, task: Task, engine: Engine, config: TaskConfig, *, full: bool, shots: Any = None
+) -> LocalSystem:
+    """A system with the task file's generation settings, the same for baselines and tuned models."""
+    from burnish.systems.local import LocalSystem
+
+    return LocalSystem(
+        name,
+        task,
+        engine,
+        full=full,
+        shots=shots,
+        constrain=config.generation.constrain,
+        max_new_tokens=config.generation.max_new_tokens,
+        temperature=config.generation.temperature,
+        seed=config.seed,
+    )
