@@ -20,6 +20,7 @@ METRICS: dict[Kind, tuple[str, ...]] = {
     "extraction": ("exact_match", "field_f1", "field_accuracy", "valid"),
     "generation": ("chrf", "exact_match", "rouge_l", "pattern_match"),
     "tool_calling": ("call_match", "name_match", "argument_f1", "valid"),
+    "preference": ("pair_accuracy", "length_controlled_win_rate"),
 }
 
 
