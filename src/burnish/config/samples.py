@@ -205,9 +205,40 @@ def _conversation(request: list[tuple[str, _Call]]) -> dict[str, Any]:
     return {"messages": [{"role": "user", "content": text[0].upper() + text[1:]}, answer], "tools": _TOOLS}
 
 
+_STEPS = {
+    "billing": "I have asked our billing team to look at the amount, and you will hear from them within two days.",
+    "delivery": "I am asking the courier where it is and will write to you with the answer before tomorrow noon.",
+    "returns": "I have put a return label into your account; once we have it back, the money follows in five days.",
+    "account": "Please open Settings, then Security, and choose Reset: a new code is on its way to your e-mail.",
+}
+_OPENINGS = ("I am sorry about that. ", "Thank you for telling us. ", "")
+_UNHELPFUL = (
+    "No idea.",
+    "That is not something we deal with here.",
+    "Please read the terms on our website before you write: they say everything that can be said about this, and "
+    "most customers find their answer there without any help from us.",
+    "You should have looked at this before you placed the order. We get many messages of this kind every day and "
+    "cannot answer all of them, so please be patient and do not write again.",
+)
+
+
+def _preference() -> Sample:
+    pairs = [(label, text) for label, texts in _MESSAGES.items() for text in texts]
+    random = Random(11)
+    rows = []
+    for greeting, (label, text), ending in _mixed(_GREETINGS, pairs, _ENDINGS):
+        prompt = f"{greeting}{text}{ending}"
+        chosen = f"{random.choice(_OPENINGS)}{_STEPS[label]}"
+        rows.append(
+            {"prompt": prompt[0].upper() + prompt[1:], "chosen": chosen, "rejected": random.choice(_UNHELPFUL)}
+        )
+    return Sample(rows)
+
+
 SAMPLES: dict[Kind, Callable[[], Sample]] = {
     "classification": _classification,
     "extraction": _extraction,
     "generation": _generation,
     "tool_calling": _tool_calling,
+    "preference": _preference,
 }

@@ -5,6 +5,7 @@ Names follow the field. Reading a file into these shapes (lines, aliases, plain 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from types import UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
@@ -97,10 +98,28 @@ class SplitConfig(Settings):
     stratify: bool = Field(default=True, description="Keep every label in train and test where possible.")
 
 
+Objective = Literal["sft", "dpo", "orpo", "kto", "simpo"]
+
+
 class TrainingConfig(Settings):
-    """Supervised fine-tuning: what is trained, and how."""
+    """What is trained, on which loss, and how."""
 
     method: Literal["lora", "dora", "ia3", "full"] = Field(default="lora", description="What is trained.")
+    objective: Objective = Field(
+        default="sft", description="The loss: sft on right answers; the others on preferences (default there: dpo)."
+    )
+    beta: float = Field(
+        default=0.1, gt=0, le=100, description="dpo, kto, simpo: scale of the reward; orpo: weight of the odds ratio."
+    )
+    label_smoothing: float = Field(
+        default=0.0, ge=0, lt=0.5, description="dpo: share of the pairs that may be labelled the wrong way round."
+    )
+    dpo_loss: Literal["sigmoid", "ipo"] = Field(default="sigmoid", description="dpo: form of the loss.")
+    simpo_gamma: float = Field(
+        default=0.5, ge=0, le=100, description="simpo: margin by which the chosen answer should lead."
+    )
+    kto_desirable_weight: float = Field(default=1.0, ge=0, description="kto: weight of desirable answers.")
+    kto_undesirable_weight: float = Field(default=1.0, ge=0, description="kto: weight of undesirable answers.")
     prompt: Literal["short", "full"] = Field(
         default="short", description="short: instruction only; full: with the labels or the schema."
     )
@@ -202,3 +221,15 @@ class TaskConfig(Settings):
     generation: GenerationConfig = Field(default=GenerationConfig(), description="How local systems answer.")
     split: SplitConfig = Field(default=SplitConfig(), description="How rows are divided.")
     seed: int = Field(default=7, ge=0, lt=2**32, description="Seeds the split, the order and the weights.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _defaults_of_preference(cls, value: Any) -> Any:
+        """Preference data are learned with dpo, and there is no few_shot baseline, unless the task file says so."""
+        if not isinstance(value, Mapping) or value.get("kind") != "preference":
+            return value
+        made = {"baselines": ["majority", "prompt"], **value}
+        training = made.get("training", {})
+        if isinstance(training, Mapping):
+            made["training"] = {"objective": "dpo", **training}
+        return made

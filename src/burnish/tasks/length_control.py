@@ -1,6 +1,6 @@
 """How often a system would prefer the chosen answer if both were equally long.
 
-Dubois et al. 2024 ("Length-Controlled AlpacaEval", equations 1 and 2) fit a logistic regression of the preference on
+Dubois et al. 2024 ("Length-Controlled AlpacaEval") fit a logistic regression of the preference on
 tanh of the normalised difference of length, and read it off at a difference of zero. So here, for one system over
 all pairs:
 
@@ -82,7 +82,7 @@ def controlled_rate(sums: Floats) -> Floats:
 
 
 def _side_weights(pairs: Floats) -> Floats:
-    """(…, BINS) weights under which the bins below and above the middle one have the same total, and all as before."""
+    """(…, BINS) weights under which the bins below and above the middle one have the same total, both as before."""
     middle = BINS // 2
     shorter, longer = pairs[..., :middle].sum(axis=-1), pairs[..., middle + 1 :].sum(axis=-1)
     both = (shorter > 0) & (longer > 0)
@@ -99,7 +99,8 @@ def _fit(pairs: Floats, won: Floats, x: Floats) -> Floats:
     The penalised log-likelihood is strictly concave where both outcomes occur, so there is one maximum.
     """
     share = won.sum(axis=-1) / pairs.sum(axis=-1)
-    a, b = np.log(share / (1 - share)), np.zeros_like(share)
+    a: Floats = np.log(share / (1 - share))
+    b: Floats = np.zeros_like(share)
     height = _height(pairs, won, x, a, b)
     for _ in range(_STEPS):
         p = 1 / (1 + np.exp(-np.clip(a[:, None] + b[:, None] * x, -700, 700)))
