@@ -17,12 +17,14 @@ from burnish.progress import Progress, Silent
 from burnish.records import Example, Message, Prediction, Source
 from burnish.runs import RunFolder, commit_folder, to_json, verify_folder
 from burnish.tasks import Task, make_task
+from burnish.tasks.preference import Preference, is_pair
 
 if TYPE_CHECKING:
     from burnish.models.chat import Chat
     from burnish.models.generate import Engine
     from burnish.models.load import Loaded
     from burnish.systems.base import System
+    from burnish.systems.judge import Score
     from burnish.systems.local import LocalSystem
 
 
@@ -52,8 +54,10 @@ class Bench:
             "ia3": "IA3",
             "full": "all weights",
         }
+        loss = "" if training.objective == "sft" else f"{training.objective}, "
+        rows = len(self._prepared.split.train)
         return (
-            f"{what[training.method]} of {self._config.model} on {len(self._prepared.split.train):,} examples, "
+            f"{loss}{what[training.method]} of {self._config.model} on {rows:,} examples, "
             f"{training.num_epochs:g} epochs, rate {training.learning_rate:g}"
         )
 
@@ -116,6 +120,8 @@ class Bench:
 
     def _system(self, name: str) -> System:
         split, task = self._prepared.split, self._prepared.task
+        if isinstance(task, Preference):
+            return self._judge(name, task)
         if name == "majority":
             from burnish.systems.majority import Majority
 
@@ -131,6 +137,28 @@ class Bench:
             fixed = Fixed(split.train, few.k, self._config.seed, task.stratum)
             return self._local(name, self._engine(), full=True, shots=fixed)
         return self._local(name, self._tuned_engine(), full=self._config.training.prompt == "full")
+
+    def _judge(self, name: str, task: Preference) -> System:
+        """A system that chooses between the two answers of a pair."""
+        from burnish.systems.judge import SCORES, LongerOrShorter, score_of
+
+        if name == "majority":
+            return LongerOrShorter(task, self._prepared.split.train, self._chat())
+        training = self._config.training
+        score: Score = "average" if name == "prompt" else score_of(training.objective, training.method)
+        self._progress.notice(f"{name} is measured by the {SCORES[score]}")
+        judged_by = self._folder.record().get("judged_by") or {}
+        self._folder.update(judged_by=judged_by | {name: score})
+        return self._model_judge(name, task, self._base() if name == "prompt" else self._tuned(), score)
+
+    def _model_judge(self, name: str, task: Preference, model: Loaded, score: Score) -> System:
+        from burnish.systems.judge import local_judge
+
+        config = self._config
+        tokens = config.generation.tokens_per_batch
+        return local_judge(
+            name, task, model, self._chat(), score=score, beta=config.training.beta, tokens_per_batch=tokens
+        )
 
     def _local(self, name: str, engine: Engine, *, full: bool, shots: Any = None) -> LocalSystem:
         return local_system(name, self._prepared.task, engine, self._config, full=full, shots=shots)
@@ -162,14 +190,18 @@ class Bench:
         return Engine(self._base(), self._chat(), tokens_per_batch=self._config.generation.tokens_per_batch)
 
     def _tuned_engine(self) -> Engine:
+        from burnish.models.generate import Engine
+
+        return Engine(self._tuned(), self._chat(), tokens_per_batch=self._config.generation.tokens_per_batch)
+
+    def _tuned(self) -> Loaded:
         """The saved adapter on a fresh base: what is measured is what is shipped."""
         from burnish.models.adapters import load_tuned
-        from burnish.models.generate import Engine
 
         self._model = None  # not two models at once
         tuned = load_tuned(self._folder.path / "adapter", base_dir=self._task_file.base_dir, progress=self._progress)
         self._model, self._model_is_base = tuned, False
-        return Engine(tuned, self._chat(), tokens_per_batch=self._config.generation.tokens_per_batch)
+        return tuned
 
     def _validation_metric(self) -> Callable[[], float] | None:
         """The primary metric of the model in training on the first validation examples."""
@@ -179,8 +211,18 @@ class Bench:
         if not examples or self._model is None:
             return None
         task = self._prepared.task
-        engine = Engine(self._model, self._chat(), tokens_per_batch=self._config.generation.tokens_per_batch)
-        system = self._local("validation", engine, full=self._config.training.prompt == "full")
+        system: System
+        if isinstance(task, Preference):
+            from burnish.systems.judge import score_of
+
+            if not all(is_pair(example.target) for example in examples):
+                return None  # rows with one answer have a loss, but no choice to be right about
+            training = self._config.training
+            score = score_of(training.objective, training.method)
+            system = self._model_judge("validation", task, self._model, score)
+        else:
+            engine = Engine(self._model, self._chat(), tokens_per_batch=self._config.generation.tokens_per_batch)
+            system = self._local("validation", engine, full=self._config.training.prompt == "full")
 
         def measure() -> float:
             return primary_value(task, examples, system.predict(examples, self._progress))

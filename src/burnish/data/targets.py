@@ -1,4 +1,4 @@
-"""What a row says is right, checked by the task's kind: a label, a JSON object, a text, a list of calls, an answer."""
+"""What a row says is right, checked by the task's kind: a label, a JSON object, a text, calls, a judged answer."""
 
 from __future__ import annotations
 

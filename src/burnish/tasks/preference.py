@@ -17,7 +17,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from burnish.records import Constraint, Example, Json, Kind, Message, Parsed
+from burnish.errors import DataError
+from burnish.records import Constraint, Example, Json, Kind, Message, Parsed, Split
 from burnish.tasks.base import Metric
 from burnish.tasks.length_control import length_controlled_win_rate
 from burnish.tasks.metrics import rate_metric
@@ -92,6 +93,26 @@ class Preference:
 def is_pair(target: Json) -> bool:
     """Whether a target holds two answers to compare."""
     return isinstance(target, Mapping) and "chosen" in target and "rejected" in target
+
+
+def check_pairs(split: Split, objective: str) -> None:
+    """Refuse rows with one answer where two are needed: in the test, and in training with any objective but kto.
+
+    Raises DataError.
+    """
+    alone = next((example for example in split.test if not is_pair(example.target)), None)
+    if alone is not None:
+        what = "the sealed test holds rows with one answer, and only a choice between two can be measured"
+        fix = "give pairs as data.test: pairs.jsonl; rows with one answer can be trained on (training.objective: kto)"
+        raise DataError(what, where=_place(alone), fix=fix)
+    alone = next((example for example in (*split.train, *split.validation) if not is_pair(example.target)), None)
+    if alone is not None and objective != "kto":
+        fix = "set training.objective: kto, or give rows with chosen and rejected answers"
+        raise DataError(f"{objective} learns from pairs, and this row has one answer", where=_place(alone), fix=fix)
+
+
+def _place(example: Example) -> str:
+    return f"{example.source.file}:{example.source.line}"
 
 
 def _value(margin: float, chosen_tokens: int, rejected_tokens: int) -> dict[str, Json]:
