@@ -149,7 +149,7 @@ def test_a_system_that_does_not_look_at_length_keeps_its_rate() -> None:
 def scikit_learn(rows: list[tuple[bool, int, int]]) -> float:
     """The slow way: every pair at its own x, the two sides weighted to the same total."""
     won, chosen, rejected = (np.array(column) for column in zip(*rows, strict=True))
-    x = (chosen - rejected) / (chosen + rejected)
+    x = np.tanh(np.log(chosen / rejected))
     side = np.sign(x)
     weights = np.ones(len(x))
     for sign in (-1, 1):
@@ -162,7 +162,7 @@ def scikit_learn(rows: list[tuple[bool, int, int]]) -> float:
 def test_it_is_scikit_learns_logistic_regression(a: float, b: float) -> None:
     rng = np.random.default_rng(3)
     lengths = rng.integers(1, 400, size=(1500, 2))
-    x = (lengths[:, 0] - lengths[:, 1]) / lengths.sum(axis=1)
+    x = np.tanh(np.log(lengths[:, 0] / lengths[:, 1]))
     won = rng.random(len(x)) < 1 / (1 + np.exp(-(a + b * x)))
     rows = [(bool(w), int(c), int(r)) for w, (c, r) in zip(won, lengths, strict=True)]
     expected = scikit_learn(rows)
@@ -173,7 +173,7 @@ def test_it_is_scikit_learns_logistic_regression(a: float, b: float) -> None:
 def test_with_one_length_a_bin_it_is_exactly_scikit_learns() -> None:
     rng = np.random.default_rng(4)
     lengths = np.array([[3, 1], [1, 3], [2, 2], [9, 1], [1, 9]])[rng.integers(0, 5, size=60)]
-    x = (lengths[:, 0] - lengths[:, 1]) / lengths.sum(axis=1)
+    x = np.tanh(np.log(lengths[:, 0] / lengths[:, 1]))
     won = rng.random(len(x)) < 1 / (1 + np.exp(-(0.4 + 2 * x)))
     rows = [(bool(w), int(c), int(r)) for w, (c, r) in zip(won, lengths, strict=True)]
     assert controlled(rows) == pytest.approx(scikit_learn(rows), abs=1e-6)
@@ -205,4 +205,5 @@ def test_many_sums_at_once_are_each_on_its_own(rows: list[list[tuple[bool, int, 
 def test_nothing_at_all() -> None:
     assert controlled_rate(np.zeros(3 * BINS)) == 0
     assert relative_difference(0, 0) == 0
+    assert relative_difference(6, 3) == pytest.approx(np.tanh(np.log(2)))
     assert json.dumps(controlled([(True, 1, 2)])) == "1.0"

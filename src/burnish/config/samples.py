@@ -211,14 +211,27 @@ _STEPS = {
     "returns": "I have put a return label into your account; once we have it back, the money follows in five days.",
     "account": "Please open Settings, then Security, and choose Reset: a new code is on its way to your e-mail.",
 }
-_OPENINGS = ("I am sorry about that. ", "Thank you for telling us. ", "")
+_OPENINGS = ("I am sorry about that. ", "Thank you for telling us. ", "", "")
+_CLOSINGS = (
+    "",
+    "",
+    " Write to me by name if anything is unclear.",
+    " I will look into it again myself on Monday, and you can write to me by name until then.",
+)
+# As often longer as shorter than the helpful answers, so that length gives nothing away.
 _UNHELPFUL = (
     "No idea.",
-    "That is not something we deal with here.",
+    "That is not something we deal with here, and it never was.",
+    "Please do not write about this again. You are not the only customer we have.",
+    "Everything that can be said about this is in the terms on our website. Read them before you write.",
     "Please read the terms on our website before you write: they say everything that can be said about this, and "
-    "most customers find their answer there without any help from us.",
-    "You should have looked at this before you placed the order. We get many messages of this kind every day and "
-    "cannot answer all of them, so please be patient and do not write again.",
+    "most customers find their answer there without us.",
+    "You should have looked at this before you placed the order. Nothing can be done about it now, and I do not see "
+    "what you expect of us after all this time.",
+    "We get many messages of this kind every day and cannot answer all of them, so please be patient, look for the "
+    "answer yourself, and do not write again before two weeks have passed.",
+    "This is not how our service works, and it says so in many places. I could explain it to you, but others have "
+    "waited longer, and most of them have real problems. Perhaps somebody else will find the time one day.",
 )
 
 
@@ -228,7 +241,7 @@ def _preference() -> Sample:
     rows = []
     for greeting, (label, text), ending in _mixed(_GREETINGS, pairs, _ENDINGS):
         prompt = f"{greeting}{text}{ending}"
-        chosen = f"{random.choice(_OPENINGS)}{_STEPS[label]}"
+        chosen = f"{random.choice(_OPENINGS)}{_STEPS[label]}{random.choice(_CLOSINGS)}"
         rows.append(
             {"prompt": prompt[0].upper() + prompt[1:], "chosen": chosen, "rejected": random.choice(_UNHELPFUL)}
         )
