@@ -273,6 +273,8 @@ def test_the_defaults_of_preference(folder: Path) -> None:
     own = task_from(PAIRS | {"training": {"objective": "sft", "lora_r": 4}, "baselines": ["prompt"]}, folder).config
     assert (own.training.objective, own.training.lora_r, own.baselines) == ("sft", 4, ["prompt"])
     assert task_from(BASE, folder).config.training.objective == "sft"
+    assert task_from(PAIRS | {"training": {"objective": "simpo"}}, folder).config.training.beta == 2
+    assert task_from(PAIRS | {"training": {"objective": "simpo", "beta": 3}}, folder).config.training.beta == 3
     # What is stored with a run is read back as the same.
     assert TaskConfig.model_validate(own.model_dump(mode="json", by_alias=True)) == own
 

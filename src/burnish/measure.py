@@ -67,6 +67,7 @@ class Bench:
         from burnish.training.encode import encode, refuse_too_long
         from burnish.training.guards import check_labels
         from burnish.training.loop import train
+        from burnish.training.objectives.make import make_objective
 
         target = self._folder.path / "adapter"
         if target.exists() and not verify_folder(target):
@@ -75,6 +76,7 @@ class Bench:
         base, chat, full = self._base(), self._chat(), settings.prompt == "full"
         limit = min(settings.max_length, int(getattr(base.model.config, "max_position_embeddings", 2**31)))
         options: dict[str, Any] = {"full": full, "max_length": limit, "turns": settings.train_on}
+        options["objective"] = settings.objective
         encoding = encode(split.train, task, chat, **options)
         refuse_too_long(encoding, max_length=limit, max_dropped=settings.max_dropped)
         if encoding.too_long:
@@ -106,6 +108,15 @@ class Bench:
             metric=self._validation_metric(),
             metric_name=task.metrics[0].name,
             progress=self._progress,
+            objective=make_objective(
+                settings.objective,
+                beta=settings.beta,
+                label_smoothing=settings.label_smoothing,
+                dpo_loss=settings.dpo_loss,
+                simpo_gamma=settings.simpo_gamma,
+                kto_desirable_weight=settings.kto_desirable_weight,
+                kto_undesirable_weight=settings.kto_undesirable_weight,
+            ),
         )
         temporary = Path(tempfile.mkdtemp(dir=self._folder.path, prefix=".writing-"))
         write_adapter(model, base.tokenizer, temporary, self._info(base, chat))
@@ -157,7 +168,14 @@ class Bench:
         config = self._config
         tokens = config.generation.tokens_per_batch
         return local_judge(
-            name, task, model, self._chat(), score=score, beta=config.training.beta, tokens_per_batch=tokens
+            name,
+            task,
+            model,
+            self._chat(),
+            score=score,
+            beta=config.training.beta,
+            per_token=config.training.dpo_loss == "ipo",
+            tokens_per_batch=tokens,
         )
 
     def _local(self, name: str, engine: Engine, *, full: bool, shots: Any = None) -> LocalSystem:

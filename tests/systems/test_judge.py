@@ -58,6 +58,13 @@ def direct(loaded: Any) -> Any:
     return loglikelihoods
 
 
+def requests_of(chat: Chat, row: Example) -> list[tuple[Tokens, Tokens]]:
+    """The chosen answer, then the rejected one."""
+    prompt, rejected = TASK.messages(row, full=False), TASK.rejected(row)
+    assert rejected is not None
+    return [answer_tokens(chat, prompt, answer) for answer in (TASK.answer(row), rejected)]
+
+
 def by_length(value: Callable[[int], float]) -> Any:
     return lambda requests, tell: [value(len(answer)) for _, answer in requests]
 
@@ -115,6 +122,11 @@ def test_the_implicit_reward_is_beta_times_what_training_gained() -> None:
     expected = 0.3 * ((after[0] - before[0]) - (after[1] - before[1]))
     assert abs(expected) > 1e-3
     assert margins(judge, row) == pytest.approx([expected], rel=1e-4)
+    lengths = [len(answer) for _, answer in requests]
+    mean = Judge("tuned", TASK, chat, direct(tuned), score="implicit_reward", per_token=True,
+                 reference=adapter_off(tuned, direct(tuned)), beta=0.3)  # fmt: skip
+    expected = 0.3 * ((after[0] - before[0]) / lengths[0] - (after[1] - before[1]) / lengths[1])
+    assert margins(mean, row) == pytest.approx([expected], rel=1e-4)
 
 
 def test_the_reference_is_computed_once() -> None:

@@ -116,7 +116,7 @@ class TrainingConfig(Settings):
     )
     dpo_loss: Literal["sigmoid", "ipo"] = Field(default="sigmoid", description="dpo: form of the loss.")
     simpo_gamma: float = Field(
-        default=0.5, ge=0, le=100, description="simpo: margin by which the chosen answer should lead."
+        default=1.0, ge=0, le=100, description="simpo: margin by which the chosen answer should lead."
     )
     kto_desirable_weight: float = Field(default=1.0, ge=0, description="kto: weight of desirable answers.")
     kto_undesirable_weight: float = Field(default=1.0, ge=0, description="kto: weight of undesirable answers.")
@@ -225,11 +225,12 @@ class TaskConfig(Settings):
     @model_validator(mode="before")
     @classmethod
     def _defaults_of_preference(cls, value: Any) -> Any:
-        """Preference data are learned with dpo, and there is no few_shot baseline, unless the task file says so."""
+        """Preference data are learned with dpo and have no few_shot baseline; simpo's beta is its paper's."""
         if not isinstance(value, Mapping) or value.get("kind") != "preference":
             return value
         made = {"baselines": ["majority", "prompt"], **value}
         training = made.get("training", {})
         if isinstance(training, Mapping):
-            made["training"] = {"objective": "dpo", **training}
+            usual = {"beta": 2.0} if training.get("objective") == "simpo" else {}
+            made["training"] = {"objective": "dpo", **usual, **training}
         return made

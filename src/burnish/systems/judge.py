@@ -58,7 +58,8 @@ class _Pair(NamedTuple):
 class Judge:
     """Prefers the answer with the higher score; see `Score`. Confidence: sigmoid of the margin (Bradley-Terry).
 
-    reference: log-likelihoods under the untuned model, for implicit_reward. context: the model's, in tokens.
+    reference: log-likelihoods under the untuned model, for implicit_reward. beta: scale of that reward; per_token: it
+    is a mean over the answer's tokens, as dpo's form ipo is trained. context: the model's, in tokens.
     """
 
     def __init__(
@@ -71,6 +72,7 @@ class Judge:
         score: Score = "average",
         reference: Loglikelihoods | None = None,
         beta: float = 1.0,
+        per_token: bool = False,
         context: int = 2**31,
     ) -> None:
         """ValueError: implicit_reward without a reference."""
@@ -80,9 +82,9 @@ class Judge:
         self._task = task
         self._chat = chat
         self._loglikelihoods = loglikelihoods
-        self._score = score
         self._reference = reference if score == "implicit_reward" else None
         self._beta = beta
+        self._per_token = score == "average" or (score == "implicit_reward" and per_token)
         self._context = context
 
     def predict(self, examples: Sequence[Example], progress: Progress) -> list[Prediction]:
@@ -118,9 +120,9 @@ class Judge:
         values = self._loglikelihoods(requests, tell(0))
         if self._reference is not None:
             base = self._reference(requests, tell(len(requests)))
-            return [self._beta * (ours - theirs) for ours, theirs in zip(values, base, strict=True)]
-        if self._score == "average":
-            return [value / len(answer) for value, (_, answer) in zip(values, requests, strict=True)]
+            values = [self._beta * (ours - theirs) for ours, theirs in zip(values, base, strict=True)]
+        if self._per_token:
+            values = [value / len(answer) for value, (_, answer) in zip(values, requests, strict=True)]
         return values
 
 
@@ -213,7 +215,15 @@ def adapter_off(loaded: Loaded, loglikelihoods: Loglikelihoods) -> Loglikelihood
 
 
 def local_judge(
-    name: str, task: Preference, loaded: Loaded, chat: Chat, *, score: Score, beta: float, tokens_per_batch: int
+    name: str,
+    task: Preference,
+    loaded: Loaded,
+    chat: Chat,
+    *,
+    score: Score,
+    beta: float,
+    per_token: bool,
+    tokens_per_batch: int,
 ) -> Judge:
     """A judge with a model on this machine. Raises ModelError: implicit_reward of a model without an adapter."""
     from burnish.models.score import loglikelihoods
@@ -229,6 +239,7 @@ def local_judge(
         score=score,
         reference=adapter_off(loaded, own) if score == "implicit_reward" else None,
         beta=beta,
+        per_token=per_token,
         context=int(getattr(loaded.model.config, "max_position_embeddings", 2**31)),
     )
 
