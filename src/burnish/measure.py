@@ -166,7 +166,6 @@ class Bench:
         from burnish.systems.judge import local_judge
 
         config = self._config
-        tokens = config.generation.tokens_per_batch
         return local_judge(
             name,
             task,
@@ -175,7 +174,7 @@ class Bench:
             score=score,
             beta=config.training.beta,
             per_token=config.training.dpo_loss == "ipo",
-            tokens_per_batch=tokens,
+            tokens_per_batch=config.training.tokens_per_batch,  # the same sequences as in training
         )
 
     def _local(self, name: str, engine: Engine, *, full: bool, shots: Any = None) -> LocalSystem:

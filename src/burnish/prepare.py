@@ -13,9 +13,9 @@ from burnish.data.load import Reading, read_examples
 from burnish.data.split import split_examples, split_given
 from burnish.errors import DataError, Problem, shorten
 from burnish.progress import Progress, Silent
-from burnish.records import DataReport, Example, Json, Message, Split
+from burnish.records import DataReport, Example, Json, Split
 from burnish.tasks import Task, have_shared_tools, make_task, target_error
-from burnish.tasks.preference import Preference, check_pairs
+from burnish.tasks.preference import check_pairs, learned_answers
 
 SHOWN = 20
 
@@ -147,12 +147,6 @@ def _split(loaded: LoadedTask, task: Task, parts: dict[str, list[Example]]) -> S
     return split_given(cut.train, parts["validation"] or cut.validation, parts["test"] or cut.test)
 
 
-def _answers(task: Task, example: Example) -> list[Message]:
-    """What is trained on: the right answer, and the rejected one of a pair."""
-    rejected = task.rejected(example) if isinstance(task, Preference) else None
-    return [task.answer(example), *([rejected] if rejected is not None else [])]
-
-
 def token_counter(loaded: LoadedTask, task: Task, progress: Progress) -> Callable[[Sequence[Example]], list[int]]:
     """Token lengths of examples as they would be trained on, prompt and (the longer) answer together."""
     chat: list[Any] = []
@@ -167,7 +161,7 @@ def token_counter(loaded: LoadedTask, task: Task, progress: Progress) -> Callabl
         return [
             max(
                 len(chat[0].render(task.messages(example, full=full), answer).tokens)
-                for answer in _answers(task, example)
+                for _, answer in learned_answers(task, example)
             )
             for example in examples
         ]

@@ -151,6 +151,17 @@ def test_a_transcript_says_what_its_messages_say(
     assert (one.messages, one.target) == (other.messages, other.target)
 
 
+def test_pairs_of_one_prompt_are_one_group() -> None:
+    one, two = read(SAME["prompt and texts"]), read({"prompt": Q, "chosen": B, "rejected": "Perhaps."})
+    assert one.group == two.group
+    assert one.group != read({"prompt": "another", **PAIR}).group
+    rules = Rules("preference", Columns(group="who"))
+    row = Row(1, SAME["prompt and texts"] | {"who": "ann"})
+    made = to_example("rows.jsonl", row, detect_shape([row], rules), rules)
+    assert isinstance(made, Example)
+    assert made.group == "ann"
+
+
 def test_files_of_preferences_are_recognised(tmp_path: Path) -> None:
     file = tmp_path / "rows.jsonl"
     for row in [*SAME.values(), *(row for row in UNPAIRED.values() if row.get("label") != "True")]:

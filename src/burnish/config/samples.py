@@ -221,7 +221,6 @@ _CLOSINGS = (
 # As often longer as shorter than the helpful answers, so that length gives nothing away.
 _UNHELPFUL = (
     "No idea.",
-    "That is not something we deal with here, and it never was.",
     "Please do not write about this again. You are not the only customer we have.",
     "Everything that can be said about this is in the terms on our website. Read them before you write.",
     "Please read the terms on our website before you write: they say everything that can be said about this, and "

@@ -18,7 +18,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
-from burnish.data.fingerprint import example_id
+from burnish.data.fingerprint import example_id, input_digest
 from burnish.data.preferences import PairName, PairShape, preference_shape, take_pair_apart
 from burnish.data.prompts import alpaca_turns, has_roles, listed, prompt_turns, system_turns
 from burnish.data.streams import Row
@@ -235,13 +235,14 @@ def _example(file: str, row: Row, shape: Shape, rules: Rules) -> Example:
     target = read_target(
         rules.kind, draft.target, draft.answer_field, tools=tools, labels=rules.labels, schema=rules.schema
     )
+    alone = rules.kind == "preference" and rules.columns.group is None
     return Example(
         id=example_id(draft.messages, target, tools),
         messages=draft.messages,
         target=target,
         source=Source(file, row.line),
         tools=tools,
-        group=_group(values, rules.columns.group),
+        group=_same_prompt(draft) if alone else _group(values, rules.columns.group),
         weight=_weight(values, rules.columns.weight),
     )
 
@@ -323,6 +324,11 @@ def check_input(draft: Draft) -> None:
     if last.role not in ("user", "tool"):
         what = f"the input ends in a {last.role} turn: there is no user turn to answer"
         raise BadFieldError(draft.input_field, what, last.content, "Add the user's turn in front of the answer.")
+
+
+def _same_prompt(draft: Draft) -> str:
+    """Pairs of one prompt stand or fall together: several are the usual case, and one group of any interval."""
+    return f"prompt {input_digest(draft.messages).hex()[:16]}"
 
 
 def _group(values: Mapping[str, Json], column: str | None) -> str | None:

@@ -19,7 +19,7 @@ from typing import Any
 
 from burnish.errors import DataError
 from burnish.records import Constraint, Example, Json, Kind, Message, Parsed, Split
-from burnish.tasks.base import Metric
+from burnish.tasks.base import Metric, Task
 from burnish.tasks.length_control import length_controlled_win_rate
 from burnish.tasks.metrics import rate_metric
 from burnish.tasks.prompts import conversation
@@ -93,6 +93,14 @@ class Preference:
 def is_pair(target: Json) -> bool:
     """Whether a target holds two answers to compare."""
     return isinstance(target, Mapping) and "chosen" in target and "rejected" in target
+
+
+def learned_answers(task: Task, example: Example) -> list[tuple[str, Message]]:
+    """The answers that are trained on, with a name where there are two: chosen and rejected."""
+    rejected = task.rejected(example) if isinstance(task, Preference) else None
+    if rejected is None:
+        return [("", task.answer(example))]
+    return [("chosen", task.answer(example)), ("rejected", rejected)]
 
 
 def check_pairs(split: Split, objective: str) -> None:
