@@ -205,9 +205,16 @@ ALIAS_VALUES: dict[str, tuple[Any, Any]] = {
     "use_rslora": (True, True), "peft_use_rslora": (True, True), "activation_checkpointing": (True, True),
     "mask_history": (False, "all"), "assistant_only_loss": (True, "all"), "roles_to_train": (["assistant"], "all"),
     "num_virtual_tokens": (30, 30),
+    "stage": ("kto", "kto"), "pref_beta": (0.2, 0.2), "rl_beta": (0.3, 0.3), "orpo_alpha": (0.4, 0.4),
+    "dpo_label_smoothing": (0.1, 0.1), "desirable_weight": (2.0, 2.0), "undesirable_weight": (2.0, 2.0),
+    "kto_chosen_weight": (1.5, 1.5), "kto_rejected_weight": (1.5, 1.5),
     "save_total_limit": (1, 1), "bf16": (True, "bfloat16"), "torch_dtype": ("float32", "float32"),
 }  # fmt: skip
-KIND_OF = {"schema": "extraction", "pattern": "generation"}
+PREFERENCES = {"objective", "beta", "label_smoothing", "kto_desirable_weight", "kto_undesirable_weight"}
+KIND_OF = {
+    "schema": "extraction", "pattern": "generation",
+    **{f"training.{name}": "preference" for name in PREFERENCES},
+}  # fmt: skip
 FIELD_NOTES = """base_model model_name_or_path model sequence_len cutoff_len max_seq_length max_length num_epochs
 num_train_epochs n_epochs micro_batch_size per_device_train_batch_size batch_size gradient_accumulation_steps
 learning_rate learning_rate_multiplier lora_r lora_alpha lora_dropout lora_target_modules lora_rank lora_target r
@@ -239,7 +246,10 @@ def test_an_alias_is_read_with_one_notice(folder: Path, name: str, under: str) -
         mapping["data"] = "rows.jsonl"
     if target in KIND_OF:
         mapping["kind"] = KIND_OF[target]
-    mapping |= {name: given_} if under == "top" else {"training": {name: given_}}
+    training = {"objective": "kto"} if "kto" in target else {}
+    mapping["training"] = training if under == "top" else {**training, name: given_}
+    if under == "top":
+        mapping[name] = given_
     loaded = task_from(mapping, folder)
     written = name if under == "top" else f"training.{name}"
     assert loaded.notices == [f"{written} is read as {target}"]
@@ -250,6 +260,46 @@ def test_an_alias_is_read_with_one_notice(folder: Path, name: str, under: str) -
         assert node == wanted
     else:
         assert given_ in str(node)
+
+
+PAIRS = {"name": "replies", "kind": "preference", "instruction": "Answer.", "data": "rows.jsonl"}
+
+
+def test_the_defaults_of_preference(folder: Path) -> None:
+    loaded = task_from(PAIRS, folder)
+    assert loaded.notices == []
+    assert loaded.config.training.objective == "dpo"
+    assert loaded.config.training.beta == 0.1
+    assert loaded.config.baselines == ["majority", "prompt"]
+    own = task_from(PAIRS | {"training": {"objective": "sft", "lora_r": 4}, "baselines": ["prompt"]}, folder).config
+    assert (own.training.objective, own.training.lora_r, own.baselines) == ("sft", 4, ["prompt"])
+    assert task_from(BASE, folder).config.training.objective == "sft"
+    assert task_from(PAIRS | {"training": {"objective": "simpo"}}, folder).config.training.beta == 2
+    assert task_from(PAIRS | {"training": {"objective": "simpo", "beta": 3}}, folder).config.training.beta == 3
+    # What is stored with a run is read back as the same.
+    assert TaskConfig.model_validate(own.model_dump(mode="json", by_alias=True)) == own
+
+
+@pytest.mark.parametrize(
+    ("given_", "objective", "dpo_loss"),
+    [
+        ({"rl": "ipo"}, "dpo", "ipo"),
+        ({"rl": "simpo"}, "simpo", "sigmoid"),
+        ({"loss_type": "sigmoid"}, "dpo", "sigmoid"),
+        ({"stage": "dpo", "pref_loss": "orpo"}, "orpo", "sigmoid"),
+        ({"pref_loss": "kto_pair", "stage": "dpo"}, "kto", "sigmoid"),
+        ({"stage": "dpo", "pref_loss": "ipo"}, "dpo", "ipo"),
+    ],
+)
+def test_losses_by_their_names_elsewhere(folder: Path, given_: dict[str, str], objective: str, dpo_loss: str) -> None:
+    training = task_from(PAIRS | given_, folder).config.training
+    assert (training.objective, training.dpo_loss) == (objective, dpo_loss)
+
+
+def test_openais_beta(folder: Path) -> None:
+    loaded = task_from(PAIRS | {"hyperparameters": {"beta": 0.3, "n_epochs": 2}}, folder)
+    assert (loaded.config.training.beta, loaded.config.training.num_epochs) == (0.3, 2)
+    assert task_from(PAIRS | {"hyperparameters": {"beta": "auto"}}, folder).config.training.beta == 0.1
 
 
 def test_the_notice_of_the_issue(folder: Path) -> None:

@@ -101,8 +101,45 @@ MISTAKES = {
     "no such model": Mistake("model: ./missing\n", 5, "model", "no such model file or folder"),
     "tag": Mistake("seed: !!python/object:os.system 3\n", 5, "seed", "YAML tags are not supported"),
     "merge of no mapping": Mistake("few_shot:\n  <<: 3\n", 6, "few_shot", "<< merges a mapping"),
+    "preferences for another kind": Mistake(
+        "training: {objective: dpo}\n", 5, "training.objective", "dpo learns from preferences"
+    ),
+    "a setting of another objective": Mistake(
+        "training:\n  beta: 0.3\n", 6, "training.beta", "the objective here is sft"
+    ),
+    "a stage without counterpart": Mistake("stage: ppo\n", 5, "stage", "only the stages sft, dpo and kto"),
+    "a loss without counterpart": Mistake("loss_type: hinge\n", 5, "loss_type", "sigmoid, ipo, orpo"),
     "empty module list": Mistake("training: {lora_target_modules: []}\n", 5, "training.lora_target_modules", "empty"),
 }  # fmt: skip
+
+
+PREFERENCE = GOOD.replace("classification", "preference")
+PREFERENCE_MISTAKES = {
+    "few-shot": Mistake("baselines: [prompt, few_shot]\n", 5, "baselines[1]", "few_shot is not for kind preference"),
+    "gamma for dpo": Mistake("simpo_gamma: 1\n", 5, "simpo_gamma", "for the objective simpo"),
+    "smoothing for ipo": Mistake(
+        "training: {dpo_loss: ipo, label_smoothing: 0.1}\n", 5, "training.label_smoothing", "ipo has none"
+    ),
+    "too much smoothing": Mistake("label_smoothing: 0.5\n", 5, "label_smoothing", "below 0.5"),
+    "no weight at all": Mistake(
+        "training: {objective: kto, kto_desirable_weight: 0, kto_undesirable_weight: 0}\n",
+        5, "training.kto_desirable_weight", "nothing would be learned",
+    ),
+    "labels": Mistake("labels: [a, b]\n", 5, "labels", "for kind classification"),
+    "metric": Mistake("goal: {metric: accuracy}\n", 5, "goal.metric", "accuracy is for kind classification"),
+    "beta of nothing": Mistake("rl_beta: 0\n", 5, "rl_beta", "a number above 0"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("mistake", PREFERENCE_MISTAKES.values(), ids=PREFERENCE_MISTAKES.keys())
+def test_mistakes_in_a_preference_task(folder: Path, mistake: Mistake) -> None:
+    file = folder / "burnish.yaml"
+    file.write_text(PREFERENCE + mistake.text)
+    with pytest.raises(ConfigError) as caught:
+        load_task(file)
+    [problem] = caught.value.problems
+    assert (problem.line, problem.field) == (mistake.line, mistake.key)
+    assert mistake.said in str(problem)
 
 
 @pytest.mark.parametrize("mistake", MISTAKES.values(), ids=MISTAKES.keys())

@@ -7,21 +7,25 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from burnish.config import LoadedTask, TaskConfig
+from burnish.config import LoadedTask, TaskConfig, TrainingConfig
 from burnish.evaluation.evaluate import primary_value
 from burnish.prepare import Prepared
 from burnish.progress import Progress
 from burnish.records import Json, Message
 from burnish.runs import to_json
 from burnish.tasks import Task
+from burnish.tasks.preference import Preference, is_pair
 
 if TYPE_CHECKING:
     from burnish.models.chat import Chat
     from burnish.models.generate import Engine
     from burnish.models.load import Loaded
     from burnish.models.quantised import Quantisation
+    from burnish.systems.base import System
+    from burnish.systems.judge import Judge, Score
     from burnish.systems.local import LocalSystem
     from burnish.training.encode import Encoding
+    from burnish.training.objectives.base import Objective
     from burnish.training.parallel import Group
 
 
@@ -88,6 +92,7 @@ def fit(
         metric=_validation_metric(config, prepared, base._replace(model=model), chat, progress),
         metric_name=task.metrics[0].name,
         progress=progress,
+        objective=_objective(settings),
         group=group,
     )
     about = to_json(result) | {"adapter_dir": str(folder / "adapter"), "processes": group.size}
@@ -98,6 +103,20 @@ def fit(
     temporary = Path(tempfile.mkdtemp(dir=folder, prefix=".adapter.", suffix=".tmp"))
     write_adapter(model, base.tokenizer, temporary, _info(config, prepared, base, chat), state=state)
     return Fitted(temporary, base.base_hash, about)
+
+
+def _objective(settings: TrainingConfig) -> Objective:
+    from burnish.training.objectives.make import make_objective
+
+    return make_objective(
+        settings.objective,
+        beta=settings.beta,
+        label_smoothing=settings.label_smoothing,
+        dpo_loss=settings.dpo_loss,
+        simpo_gamma=settings.simpo_gamma,
+        kto_desirable_weight=settings.kto_desirable_weight,
+        kto_undesirable_weight=settings.kto_undesirable_weight,
+    )
 
 
 def load_base(
@@ -129,6 +148,7 @@ def _encode(
         "full": settings.prompt == "full",
         "max_length": limit,
         "turns": settings.train_on,
+        "objective": settings.objective,
     }
     encoding = encode(split.train, prepared.task, chat, **options)
     refuse_too_long(encoding, max_length=limit, max_dropped=settings.max_dropped)
@@ -146,13 +166,21 @@ def _validation_metric(
 ) -> Callable[[], float] | None:
     """The primary metric of the model in training on the first validation examples."""
     from burnish.models.generate import Engine
+    from burnish.systems.judge import score_of
 
     examples = prepared.split.validation[: config.training.eval_examples]
     if not examples:
         return None
-    engine = Engine(tuned, chat, tokens_per_batch=config.generation.tokens_per_batch)
-    full = config.training.prompt == "full"
-    system = local_system("validation", prepared.task, engine, config, full=full)
+    system: System
+    if isinstance(prepared.task, Preference):
+        if not all(is_pair(example.target) for example in examples):
+            return None  # rows with one answer have a loss, but no choice to be right about
+        score = score_of(config.training.objective, config.training.method)
+        system = judge_system("validation", prepared.task, tuned, chat, config, score)
+    else:
+        engine = Engine(tuned, chat, tokens_per_batch=config.generation.tokens_per_batch)
+        full = config.training.prompt == "full"
+        system = local_system("validation", prepared.task, engine, config, full=full)
 
     def measure() -> float:
         return primary_value(prepared.task, examples, system.predict(examples, progress))
@@ -210,4 +238,20 @@ def local_system(
         max_new_tokens=config.generation.max_new_tokens,
         temperature=config.generation.temperature,
         seed=config.seed,
+    )
+
+
+def judge_system(name: str, task: Preference, model: Loaded, chat: Chat, config: TaskConfig, score: Score) -> Judge:
+    """A system that chooses between two answers by what the model makes of them."""
+    from burnish.systems.judge import local_judge
+
+    return local_judge(
+        name,
+        task,
+        model,
+        chat,
+        score=score,
+        beta=config.training.beta,
+        per_token=config.training.dpo_loss == "ipo",
+        tokens_per_batch=config.training.tokens_per_batch,  # the same sequences as in training
     )

@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 from burnish.config import LoadedTask, TaskConfig
 from burnish.errors import DataError
-from burnish.fit import Fitted, chat_of, fit, load_base, local_system
+from burnish.fit import Fitted, chat_of, fit, judge_system, load_base, local_system
 from burnish.prepare import Prepared
 from burnish.progress import Progress, Silent
 from burnish.records import Example, Message, Prediction, Source
 from burnish.runs import RunFolder, commit_folder, read_jsonl, verify_folder
 from burnish.tasks import make_task
+from burnish.tasks.preference import Preference
 
 if TYPE_CHECKING:
     from burnish.models.chat import Chat
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from burnish.models.load import Loaded
     from burnish.models.quantised import Quantisation
     from burnish.systems.base import System
+    from burnish.systems.judge import Score
     from burnish.systems.local import LocalSystem
 
 Team = Callable[[LoadedTask, Prepared, Path, Progress], Fitted]
@@ -67,8 +69,9 @@ class Bench:
             bottleneck=training.bottleneck_size,
             virtual_tokens=training.virtual_tokens,
         )
+        loss = "" if training.objective == "sft" else f"{training.objective}, "
         return (
-            f"{what} of {self._config.model} on {len(self._prepared.split.train):,} examples, "
+            f"{loss}{what} of {self._config.model} on {len(self._prepared.split.train):,} examples, "
             f"{training.num_epochs:g} epochs, rate {training.learning_rate:g}"
         )
 
@@ -100,6 +103,8 @@ class Bench:
 
     def _system(self, name: str) -> System:
         split, task = self._prepared.split, self._prepared.task
+        if isinstance(task, Preference):
+            return self._judge(name, task)
         if name == "majority":
             from burnish.systems.majority import Majority
 
@@ -115,6 +120,20 @@ class Bench:
             fixed = Fixed(split.train, few.k, self._config.seed, task.stratum)
             return self._local(name, self._engine(), full=True, shots=fixed)
         return self._local(name, self._tuned_engine(), full=self._config.training.prompt == "full")
+
+    def _judge(self, name: str, task: Preference) -> System:
+        """A system that chooses between the two answers of a pair."""
+        from burnish.systems.judge import SCORES, LongerOrShorter, score_of
+
+        if name == "majority":
+            return LongerOrShorter(task, self._prepared.split.train, self._chat())
+        training = self._config.training
+        score: Score = "average" if name == "prompt" else score_of(training.objective, training.method)
+        self._progress.notice(f"{name} is measured by the {SCORES[score]}")
+        judged_by = self._folder.record().get("judged_by") or {}
+        self._folder.update(judged_by=judged_by | {name: score})
+        model = self._base() if name == "prompt" else self._tuned()
+        return judge_system(name, task, model, self._chat(), self._config, score)
 
     def _local(self, name: str, engine: Engine, *, full: bool, shots: Any = None) -> LocalSystem:
         return local_system(name, self._prepared.task, engine, self._config, full=full, shots=shots)
@@ -140,14 +159,18 @@ class Bench:
         return Engine(self._base(), self._chat(), tokens_per_batch=self._config.generation.tokens_per_batch)
 
     def _tuned_engine(self) -> Engine:
+        from burnish.models.generate import Engine
+
+        return Engine(self._tuned(), self._chat(), tokens_per_batch=self._config.generation.tokens_per_batch)
+
+    def _tuned(self) -> Loaded:
         """The saved adapter on a fresh base: what is measured is what is shipped."""
         from burnish.models.adapters import load_tuned
-        from burnish.models.generate import Engine
 
         self._model = None  # not two models at once
         tuned = load_tuned(self._folder.path / "adapter", base_dir=self._task_file.base_dir, progress=self._progress)
         self._model, self._model_is_base = tuned, False
-        return Engine(tuned, self._chat(), tokens_per_batch=self._config.generation.tokens_per_batch)
+        return tuned
 
 
 def predictor(

@@ -15,6 +15,7 @@ from burnish.errors import DataError, Problem, shorten
 from burnish.progress import Progress, Silent
 from burnish.records import DataReport, Example, Json, Split
 from burnish.tasks import Task, have_shared_tools, make_task, target_error
+from burnish.tasks.preference import check_pairs, learned_answers
 
 SHOWN = 20
 
@@ -59,6 +60,8 @@ def prepare(
     good = {id(example) for example in everything}
     parts = {name: [example for example in part if id(example) in good] for name, part in parts.items()}
     split = _split(loaded, task, parts)
+    if config.kind == "preference":
+        check_pairs(split, config.training.objective)
     report = check_examples(
         everything,
         kind=config.kind,
@@ -145,7 +148,7 @@ def _split(loaded: LoadedTask, task: Task, parts: dict[str, list[Example]]) -> S
 
 
 def token_counter(loaded: LoadedTask, task: Task, progress: Progress) -> Callable[[Sequence[Example]], list[int]]:
-    """Token lengths of examples as they would be trained on, prompt and answer together."""
+    """Token lengths of examples as they would be trained on, prompt and (the longer) answer together."""
     chat: list[Any] = []
 
     def count(examples: Sequence[Example]) -> list[int]:
@@ -156,7 +159,10 @@ def token_counter(loaded: LoadedTask, task: Task, progress: Progress) -> Callabl
             chat.append(Chat(load_tokenizer(loaded.config.model, base_dir=loaded.base_dir, progress=progress)))
         full = loaded.config.training.prompt == "full"
         return [
-            len(chat[0].render(task.messages(example, full=full), task.answer(example)).tokens)
+            max(
+                len(chat[0].render(task.messages(example, full=full), answer).tokens)
+                for _, answer in learned_answers(task, example)
+            )
             for example in examples
         ]
 

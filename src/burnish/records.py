@@ -11,8 +11,8 @@ from typing import Any, Literal
 
 Json = Any  # a JSON value: None, bool, int, float, str, list or dict of them
 Role = Literal["system", "developer", "user", "assistant", "tool"]
-Kind = Literal["classification", "extraction", "generation", "tool_calling"]
-KINDS: tuple[Kind, ...] = ("classification", "extraction", "generation", "tool_calling")
+Kind = Literal["classification", "extraction", "generation", "tool_calling", "preference"]
+KINDS: tuple[Kind, ...] = ("classification", "extraction", "generation", "tool_calling", "preference")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,8 @@ class Example:
     id: hash of the content (input, target, tools), so that it survives reordering; copies share it.
     messages: the input, ending in a user or tool turn; a system turn comes first where the data has one.
     target: classification: the label; extraction: a JSON object; generation: a string;
-        tool_calling: a list of {"name", "arguments"}.
+        tool_calling: a list of {"name", "arguments"}; preference: {"chosen": text, "rejected": text} for a pair,
+        {"completion": text, "desirable": bool} for a row with one answer.
     tools: OpenAI function schemas ({"type": "function", "function": {name, description, parameters}}).
     group: rows of one group never cross splits.
     weight: multiplies the example's loss.

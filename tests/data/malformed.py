@@ -746,4 +746,67 @@ CALLS = [
     ),
 ]
 
-CASES = [*JSON_SYNTAX, *ENCODING, *FILES, *ARRAYS, *TABLES, *LABELS, *TARGETS, *MESSAGES, *CALLS]
+PAIR = {"prompt": "hello", "chosen": "hi", "rejected": "go away"}
+ONE = {"prompt": "hello", "completion": "hi", "label": True}
+WHOLE = {"chosen": [USER, REPLY], "rejected": [USER, {"role": "assistant", "content": "go away"}]}
+OPENAI = {
+    "input": {"messages": [USER]},
+    "preferred_output": [REPLY],
+    "non_preferred_output": [REPLY | {"content": "x"}],
+}
+
+
+def judged(
+    name: str, change: dict[str, Any], field: str, what: str, got: str = "", good: dict[str, Any] = PAIR, **more: Any
+) -> Case:
+    """A bad preference row between good ones: `good` with some fields changed (to None: left out)."""
+    bad = {key: value for key, value in (good | change).items() if value is not ...}
+    return Case(name, jsonl(good, bad, good), "jsonl", "preference", 2, field, what, got, **more)
+
+
+PREFERENCES = [
+    judged("no rejected answer", {"rejected": ...}, "rejected", "the field is missing"),
+    judged("null rejected answer", {"rejected": None}, "rejected", "the field is null", fix='""'),
+    judged("no chosen answer", {"chosen": ...}, "chosen", "missing"),
+    judged("a number with a point", {"chosen": 1.5}, "chosen", "an answer must be text, this is a number", "1.5"),
+    judged("an object as an answer", {"chosen": {"text": "hi"}}, "chosen[0].text", "no such key"),
+    judged("two turns as an answer", {"chosen": [REPLY, REPLY]}, "chosen", "one assistant turn, these are 2"),
+    judged("no turns as an answer", {"chosen": []}, "chosen", "the list of messages is empty"),
+    judged("an answer that calls", {"chosen": call({"city": "x"})["messages"][1:]}, "chosen", "call tools", "weat"),
+    judged("an answer of numbers", {"chosen": [{"role": "assistant", "content": 3}]}, "chosen[0].content", "text"),
+    judged("no prompt", {"prompt": ...}, "", "mixed shapes: this row is pairs of conversations", "chosen"),
+    judged("a prompt that ends in an answer", {"prompt": [USER, REPLY]}, "prompt[1]", "two assistant turns"),
+    judged("a prompt of no text", {"prompt": 3}, "prompt", "text must be a string"),
+    judged("tools", {"tools": [TOOL]}, "tools", "rows with tools are not read"),
+    judged("another prompt than its conversations", {"prompt": "bye", **WHOLE}, "prompt", "do not hold", "bye"),
+    judged("one whole, one not", {"chosen": [USER, REPLY]}, "rejected", "not a whole conversation either", "go away"),
+    judged("conversations that part early", {"rejected": [USER | {"content": "hey"}, REPLY]}, "chosen",
+           "part at turn 1", "hello", good=WHOLE),
+    judged("a conversation without an answer", {"chosen": [USER]}, "chosen", "ends in the user's turn", good=WHOLE),
+    judged("conversations without a prompt", {"chosen": [REPLY], "rejected": [REPLY]}, "chosen", "no prompt",
+           good=WHOLE),
+    judged("a text among conversations", {"chosen": "hi there"}, "chosen", "no prompt", "hi there", good=WHOLE),
+    judged("input without messages", {"input": {"text": "x"}}, "input", "an object with messages", good=OPENAI),
+    judged("input with tools", {"input": {"messages": [USER], "tools": [TOOL]}}, "input.tools", "not read",
+           good=OPENAI),
+    judged("input with more", {"input": {"messages": [USER], "mesages": 1}}, "input.mesages", "no such key",
+           fix="messages", good=OPENAI),
+    judged("no other output", {"non_preferred_output": ...}, "non_preferred_output", "missing", good=OPENAI),
+    judged("a user's output", {"preferred_output": [USER]}, "preferred_output", "this is the user's", good=OPENAI),
+    judged("no label", {"label": ...}, "label", "does not say whether", good=ONE),
+    judged("null label", {"label": None}, "label", "does not say whether", good=ONE),
+    judged("a label of numbers", {"label": 1}, "label", "is true or false", "1", good=ONE),
+    judged("a label of words", {"label": "good"}, "label", "is true or false", "good", good=ONE),
+    judged("no completion", {"completion": ...}, "completion", "missing", good=ONE),
+    judged("a judged conversation without an answer", {"messages": [USER]}, "messages[0]", "ends in the user's turn",
+           good={"messages": [USER, REPLY], "label": False}),
+    judged("another shape", {**ONE, "chosen": ..., "rejected": ...}, "", "mixed shapes", "completion"),
+    Case("no preferences at all", jsonl(GOOD, GOOD), "jsonl", "preference", 1, "", "the rows are no preferences",
+         fix="chosen and rejected", fatal=True),
+    Case("half of a pair", jsonl({"prompt": "x", "chosen": "y"}), "jsonl", "preference", 1, "rejected",
+         "the rows have no rejected answer", fatal=True),
+    Case("a misspelt column", jsonl({"prompt": "x", "chosen": "y", "rejcted": "z"}), "jsonl", "preference", 1,
+         "rejected", "no rejected answer", fix="Did you mean 'rejcted'?", fatal=True),
+]  # fmt: skip
+
+CASES = [*JSON_SYNTAX, *ENCODING, *FILES, *ARRAYS, *TABLES, *LABELS, *TARGETS, *MESSAGES, *CALLS, *PREFERENCES]

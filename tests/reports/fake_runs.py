@@ -25,6 +25,7 @@ from burnish.records import (
 )
 from burnish.tasks.classification import Classification, classification_metrics
 from burnish.tasks.extraction import Extraction, extraction_metrics
+from burnish.tasks.preference import Preference, preference_metrics
 from burnish.tasks.tool_calling import ToolCalling, tool_calling_metrics
 
 EVIL = '<script>document.title="owned"</script><img src=x onerror="document.title=\'owned\'">'
@@ -33,6 +34,7 @@ METRICS = {
     "extraction": ("exact_match", "field_f1", "field_accuracy", "valid"),
     "generation": ("chrf", "exact_match", "rouge_l"),
     "tool_calling": ("call_match", "name_match", "argument_f1", "valid"),
+    "preference": ("pair_accuracy", "length_controlled_win_rate"),
 }
 SKILL = {"majority": 0.02, "prompt": 0.15, "few_shot": 0.45, "tuned": 0.86}
 PROMPTS = {"majority": 0, "prompt": 143, "few_shot": 612, "tuned": 41}
@@ -78,6 +80,9 @@ def _rows(kind: str, count: int, labels: Sequence[str], rng: random.Random) -> l
         elif kind == "generation":
             target = f"Your order {index} left our warehouse on Monday and arrives within three days."
             rows.append(Row(id_, f"Where is order {index}?", target, f"The order {index} arrives within four weeks."))
+        elif kind == "preference":
+            target = {"chosen": f"Order {index} left on Monday.", "rejected": f"No idea about {index}."}
+            rows.append(Row(id_, f"Where is order {index}?", target, None))
         else:
             target = [{"name": "get_weather", "arguments": {"city": rng.choice(["Oslo", "Lima"]), "days": index % 5}}]
             wrong = [{"name": "get_weather", "arguments": {"city": "Paris"}}]
@@ -86,6 +91,8 @@ def _rows(kind: str, count: int, labels: Sequence[str], rng: random.Random) -> l
 
 
 def _answer(kind: str, row: Row, right: bool, rng: random.Random, metrics: Sequence[str]) -> Prediction:
+    if kind == "preference":
+        return _choice(row, right, rng, metrics)
     broken = not right and kind != "generation" and rng.random() < 0.2
     value = row.target if right else row.wrong
     text = value if isinstance(value, str) else json.dumps(value)
@@ -96,6 +103,15 @@ def _answer(kind: str, row: Row, right: bool, rng: random.Random, metrics: Seque
     }
     confidence = min(0.999, max(0.05, rng.gauss(0.93 if right else 0.62, 0.12)))
     return Prediction(row.id, text[:9] if broken else text, parsed, confidence, 41, 25, 0.21, score)
+
+
+def _choice(row: Row, right: bool, rng: random.Random, metrics: Sequence[str]) -> Prediction:
+    """What a judge makes of a pair, as systems/judge.py leaves it."""
+    margin = rng.uniform(0.1, 3) * (1 if right else -1)
+    prefers = "chosen" if right else "rejected"
+    value = {"margin": margin, "prefers": prefers, "chosen_tokens": rng.randint(3, 30), "rejected_tokens": 12}
+    score = dict.fromkeys(metrics, float(right))
+    return Prediction(row.id, row.target[prefers], Parsed(value), 1 / (1 + 2.718 ** -abs(margin)), 41, 25, 0.2, score)
 
 
 def _evaluation(
@@ -122,6 +138,8 @@ def _tables(kind: str, rows: Sequence[Row], answers: Sequence[Prediction], label
         return Extraction("t", "i", {"type": "object"}, extraction_metrics()).tables(examples, parsed)
     if kind == "tool_calling":
         return ToolCalling("t", "i", (), tool_calling_metrics()).tables(examples, parsed)
+    if kind == "preference":
+        return Preference("t", "i", preference_metrics()).tables(examples, parsed)
     return {}
 
 
@@ -168,13 +186,14 @@ def config(kind: str, instruction: str = "Turn the procedure shorthand into JSON
 
 def _verdict(kind: str, decision: str) -> Verdict:
     metric = METRICS[kind][0]
+    rival = "prompt" if kind == "preference" else "few_shot"
     if decision == "ship":
         reasons = (
             "tuned beats few_shot by 41.0 points, at least the margin of 5.0",
             "the 95% interval of the difference, 33.5 to 48.5 points, lies above zero",
             "tuned reaches 86.0%, at least the target of 80.0%",
         )
-        return Verdict("ship", "tuned", "few_shot", metric, reasons, (), 0.05, 0.8, 1)
+        return Verdict("ship", "tuned", rival, metric, reasons, (), 0.05, 0.8, 1)
     reasons = (
         "tuned reaches 61.0%, below the target of 80.0%",
         "the 95% interval of the difference, -2.0 to 9.5, holds zero",
@@ -183,7 +202,7 @@ def _verdict(kind: str, decision: str) -> Verdict:
         "Add about 400 examples: the learning curve still rises.",
         "Look at the five labels that are confused most.",
     )
-    return Verdict("hold", "tuned", "few_shot", metric, reasons, advice, 0.05, 0.8, 3)
+    return Verdict("hold", "tuned", rival, metric, reasons, advice, 0.05, 0.8, 3)
 
 
 def _report(kind: str, labels: Sequence[str], rng: random.Random) -> DataReport:
@@ -194,6 +213,8 @@ def _report(kind: str, labels: Sequence[str], rng: random.Random) -> DataReport:
     stats: dict[str, Any] = {"rows": 1400, "tokens": tokens}
     if kind == "classification":
         stats["labels"] = {label: rng.randint(12, 180) for label in labels}
+    if kind == "preference":
+        stats["pairs"] = {"pairs": 1400, "chosen_longer": 900, "chosen_shorter": 480, "same_length": 20}
     findings = (
         Finding("imbalance", "info", 1, "the largest class has 15 times the rows of the smallest", "", ()),
         Finding(
@@ -226,6 +247,8 @@ def build(
     rows = _rows(kind, count, labels, rng)
     if evil:
         rows = [Row(row.id, f"{EVIL} {row.input}", row.target, row.wrong) for row in rows]
+        for row in rows if kind == "preference" else ():
+            row.target["chosen"] = f"{EVIL} {row.target['chosen']}"
     answers, evaluations = {}, {}
     for name in systems:
         answers[name] = [_answer(kind, row, rng.random() < SKILL[name], rng, metrics) for row in rows]
@@ -267,6 +290,7 @@ def build(
             "config": config(kind, f"{EVIL} Do it." if evil else "Turn the procedure shorthand into JSON."),
             "versions": {"burnish": "0.1.0", "python": "3.11.9", "torch": "2.13.0", "transformers": "5.23.0"},
             "machine": {"cpu": "Xeon", "cores": 2, "memory_gb": 15.6, "platform": "Linux-6.1"},
+            "judged_by": {"prompt": "average", "tuned": "implicit_reward"} if kind == "preference" else {},
             "seed": 7,
             "git_commit": "0123abcd" * 5,
             "data_fingerprint": "ab" * 32,

@@ -35,6 +35,7 @@ TARGETS: dict[Kind, list[Any]] = {
     "extraction": [{"a": "é"}, {"a": "", "n": 3}, {"tags": [1, {"b": None}], "a": "x"}],
     "generation": ["One sentence.", "Zwei Sätze. Ja.", "三"],
     "tool_calling": [[], [{"name": "add", "arguments": {"x": 2}}], [{"name": "add", "arguments": {}}] * 2],
+    "preference": [{"chosen": c, "rejected": r} for c, r in (("Yes.", "No."), ("", "Höh?"), ("a b c", "a"))],
 }
 
 
@@ -53,7 +54,10 @@ def test_the_right_answer_is_read_back_and_scores_one(kind: Kind) -> None:
     task = task_of(kind)
     pairs = [(e, task.parse(task.answer(e).content, e)) for e in examples_of(kind)]
     for e, parsed in pairs:
-        assert parsed == Parsed(e.target)
+        if kind == "preference":  # a choice is read, not an answer
+            assert parsed.value["prefers"] == "chosen"
+        else:
+            assert parsed == Parsed(e.target)
         assert target_error(task, e) is None
     for metric in task.metrics:
         if metric.name in ("rouge_l", "pattern_match"):
@@ -161,7 +165,8 @@ def test_the_task_of_burnish_init_accepts_its_own_data(tmp_path: Path, kind: Kin
             target = [{"name": c["name"], "arguments": json.loads(c["arguments"])} for c in calls]
             examples.append(example(target, row["messages"][0]["content"], tools=tuple(row["tools"])))
         else:
-            target = row.get("label", row.get("target", row.get("completion")))
+            pair = {name: row[name] for name in ("chosen", "rejected") if name in row}
+            target = pair or row.get("label", row.get("target", row.get("completion")))
             examples.append(example(target, row.get("text") or row.get("prompt")))
     assert have_shared_tools(examples)
     task = make_task(loaded.config, base_dir=loaded.base_dir)

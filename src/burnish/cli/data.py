@@ -183,6 +183,7 @@ def tokens(
     from burnish.models.load import load_tokenizer
     from burnish.prepare import prepare
     from burnish.reports.terminal import TerminalProgress
+    from burnish.tasks.preference import learned_answers
 
     loaded = load_task(task, overrides or ())
     with TerminalProgress(quiet=as_json) as progress:
@@ -193,21 +194,25 @@ def tokens(
         for notice in chat.notices:
             progress.notice(notice)
     with_labels = full or loaded.config.training.prompt == "full"
-    chosen = prepared.split.train[:number]
+    learned = [
+        (example, *one)
+        for example in prepared.split.train[:number]
+        for one in learned_answers(prepared.task, example)
+    ]
     rendered = [
-        chat.render(prepared.task.messages(example, full=with_labels), prepared.task.answer(example))
-        for example in chosen
+        chat.render(prepared.task.messages(example, full=with_labels), answer) for example, _, answer in learned
     ]
     if as_json:
         lines = [
             {"id": example.id, "file": example.source.file, "line": example.source.line}
             | {"tokens": one.tokens, "prompt_length": one.prompt_length, "labelled": one.labelled}
             | {"pieces": [{"text": text, "labelled": labelled} for text, labelled in pieces(chat, one)]}
-            for example, one in zip(chosen, rendered, strict=True)
+            | ({"answer": which} if which else {})
+            for (example, which, _), one in zip(learned, rendered, strict=True)
         ]
         print_json({"model": loaded.config.model, "full": with_labels, "examples": lines}, indent=None)
         return
-    places = [f"{example.source.file}:{example.source.line}" for example in chosen]
+    places = [f"{example.source.file}:{example.source.line} {which}".rstrip() for example, which, _ in learned]
     _show_tokens(chat, places, rendered, plain, loaded.config.training.max_length)
 
 

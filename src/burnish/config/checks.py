@@ -6,7 +6,7 @@ import re
 from collections import Counter
 from typing import Any, Protocol
 
-from burnish.config.settings import METRICS, TaskConfig
+from burnish.config.settings import METRICS, TaskConfig, TrainingConfig
 from burnish.config.words import nearest
 from burnish.config.yaml_tree import Key, dotted
 from burnish.records import KINDS
@@ -23,6 +23,7 @@ def check_settings(config: TaskConfig, report: Report, notices: list[str], *, ki
     if kind_known:
         _check_kind_keys(config, report)
         _check_metric(config, report)
+        _check_objective(config, report)
     _check_labels(config, report)
     _check_pattern(config, report)
     _check_split(config, report, notices)
@@ -51,6 +52,41 @@ def _check_kind_keys(config: TaskConfig, report: Report) -> None:
     if data_format in KINDS and data_format != config.kind:
         what = f"format {data_format} is for kind {data_format}, and the kind here is {config.kind}"
         report(("data", "format"), what, None, "use format: auto")
+
+
+# Settings of one objective, or of some.
+_OWN: dict[str, tuple[str, ...]] = {
+    "beta": ("dpo", "orpo", "kto", "simpo"),
+    "label_smoothing": ("dpo",),
+    "dpo_loss": ("dpo",),
+    "simpo_gamma": ("simpo",),
+    "kto_desirable_weight": ("kto",),
+    "kto_undesirable_weight": ("kto",),
+}
+
+
+def _check_objective(config: TaskConfig, report: Report) -> None:
+    training = config.training
+    if training.objective != "sft" and config.kind != "preference":
+        what = f"{training.objective} learns from preferences, and the kind here is {config.kind}"
+        report(("training", "objective"), what, None, "delete it, or set kind: preference")
+        return
+    for name, objectives in _OWN.items():
+        value = getattr(training, name)
+        if training.objective not in objectives and value != TrainingConfig.model_fields[name].default:
+            what = (
+                f"{name} is for the objective {' or '.join(objectives)}, the objective here is {training.objective}"
+            )
+            report(("training", name), what, value, f"delete it, or set objective: {objectives[0]}")
+    if training.objective == "dpo" and training.dpo_loss == "ipo" and training.label_smoothing:
+        what = "label_smoothing belongs to the sigmoid loss: ipo has none"
+        report(("training", "label_smoothing"), what, training.label_smoothing, "delete one of the two")
+    if training.objective == "kto" and not training.kto_desirable_weight + training.kto_undesirable_weight:
+        what = "both weights are 0: nothing would be learned"
+        report(("training", "kto_desirable_weight"), what, 0, "give one of the two a weight above 0")
+    if config.kind == "preference" and "few_shot" in config.baselines:
+        what = "few_shot is not for kind preference: a pair of answers is compared, none is written"
+        report(("baselines", config.baselines.index("few_shot")), what, None, "delete it")
 
 
 def _check_labels(config: TaskConfig, report: Report) -> None:

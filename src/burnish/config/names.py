@@ -74,6 +74,12 @@ def _fsdp(value: Any) -> Any:
     raise ValueError("only full_shard has a counterpart: set training.sharding: fsdp, or none")
 
 
+def _stage(value: Any) -> Any:
+    if value in ("sft", "dpo", "kto"):
+        return value
+    raise ValueError("only the stages sft, dpo and kto have a counterpart")
+
+
 _AXOLOTL, _FACTORY, _UNSLOTH, _TRL, _OPENAI = "Axolotl", "LLaMA-Factory", "Unsloth", "TRL", "OpenAI"
 
 ALIASES: dict[str, Alias] = {
@@ -123,6 +129,15 @@ ALIASES: dict[str, Alias] = {
     "target_modules": Alias("training.lora_target_modules", _UNSLOTH, _modules),
     "lora_target_linear": Alias("training.lora_target_modules", _AXOLOTL, _all_linear),
     "num_virtual_tokens": Alias("training.virtual_tokens", "PEFT"),
+    "stage": Alias("training.objective", _FACTORY, _stage),
+    "pref_beta": Alias("training.beta", _FACTORY),
+    "rl_beta": Alias("training.beta", _AXOLOTL),
+    "orpo_alpha": Alias("training.beta", _AXOLOTL),
+    "dpo_label_smoothing": Alias("training.label_smoothing", f"{_FACTORY}, {_AXOLOTL}"),
+    "desirable_weight": Alias("training.kto_desirable_weight", _TRL),
+    "undesirable_weight": Alias("training.kto_undesirable_weight", _TRL),
+    "kto_chosen_weight": Alias("training.kto_desirable_weight", _FACTORY),
+    "kto_rejected_weight": Alias("training.kto_undesirable_weight", _FACTORY),
     "max_train_steps": Alias("training.max_steps", "accelerate"),
     "save_steps": Alias("training.checkpoint_steps", f"{_AXOLOTL}, {_FACTORY}, {_TRL}"),
     "save_total_limit": Alias("training.keep_checkpoints", f"{_AXOLOTL}, {_FACTORY}, {_TRL}"),
@@ -145,16 +160,12 @@ ALREADY: dict[str, tuple[Any, str]] = {
     "packing": (False, "batches are filled by training.tokens_per_batch"),
     "sample_packing": (False, "batches are filled by training.tokens_per_batch"),
     "do_train": (True, "`burnish run` trains"),
-    "stage": ("sft", "the task's objective is sft"),
     "optim": ("adamw_torch", "the optimizer is AdamW"),
     "optimizer": ("adamw_torch", "the optimizer is AdamW"),
 }
 
 # Names without a counterpart, with what to do instead.
 REFUSED: dict[str, str] = {
-    "beta": "delete it: preference training is not part of this version",
-    "pref_beta": "delete it: preference training is not part of this version",
-    "rl_beta": "delete it: preference training is not part of this version",
     "warmup_steps": "give training.warmup_ratio, the share of steps that warm up",
     "datasets": "list the files under data: [a.jsonl, b.jsonl]",
     "chat_template": "delete it: the model's own chat template is used",
@@ -165,16 +176,20 @@ REFUSED: dict[str, str] = {
     "suffix": "use name: it names the run folders",
 }
 
+# One name for the objective or for the form of DPO's loss, whatever the value means.
+_LOSSES = {"loss_type": _TRL, "pref_loss": _FACTORY, "rl": _AXOLOTL}
+_LOSS_OBJECTIVES = {"dpo": "dpo", "orpo": "orpo", "simpo": "simpo", "kto": "kto", "kto_pair": "kto"}
+
 _MICRO = ("micro_batch_size", "per_device_train_batch_size")
 _ACCUMULATION = "gradient_accumulation_steps"
 _MULTIPLIER = "learning_rate_multiplier"
 _METHOD_NAMES = ("method", "adapter", "finetuning_type")
 _FOUR_BITS = {"load_in_4bit": (True, False), "quantization_bit": (4, None)}  # name -> the values for yes and for no
-_AUTO = {"n_epochs": "num_epochs", "batch_size": "batch_size", _MULTIPLIER: "learning_rate"}
+_AUTO = {"n_epochs": "num_epochs", "batch_size": "batch_size", _MULTIPLIER: "learning_rate", "beta": "beta"}
 
 _TOP = {info.alias or name for name, info in TaskConfig.model_fields.items()}
 _TRAINING = set(TrainingConfig.model_fields)
-_HANDLED = {*_MICRO, _ACCUMULATION, _MULTIPLIER, *_FOUR_BITS, *ALIASES, *ALREADY, *REFUSED}
+_HANDLED = {*_MICRO, _ACCUMULATION, _MULTIPLIER, *_FOUR_BITS, *_LOSSES, *ALIASES, *ALREADY, *REFUSED}
 ALL_NAMES: frozenset[str] = frozenset(_HANDLED)
 
 
@@ -253,6 +268,8 @@ def _collect(work: _Renaming, section: dict[str, Any], prefix: Key, native: set[
             _four_bits(work, key, section.pop(name))
         elif name in ALIASES:
             _alias(work, key, ALIASES[name], section.pop(name))
+        elif name in _LOSSES:
+            _loss(work, key, section.pop(name))
         elif name in ALREADY:
             _already(work, key, section.pop(name))
         elif name in REFUSED:
@@ -261,7 +278,9 @@ def _collect(work: _Renaming, section: dict[str, Any], prefix: Key, native: set[
         elif loose and name in _TRAINING and name != "prompt":
             work.claim(f"training.{name}", key, section.pop(name))
         elif prefix == ("hyperparameters",):
-            work.problem(key, "unknown key", value, "known here: n_epochs, batch_size, learning_rate_multiplier")
+            work.problem(
+                key, "unknown key", value, "known here: n_epochs, batch_size, learning_rate_multiplier, beta"
+            )
     _batch(work, batch, prefix)
 
 
@@ -273,6 +292,19 @@ def _alias(work: _Renaming, key: Key, alias: Alias, value: Any) -> None:
             work.problem(key, "cannot be read", value, str(error))
             return
     work.claim(alias.target, key, value)
+
+
+def _loss(work: _Renaming, key: Key, value: Any) -> None:
+    """A loss by its name elsewhere: the objective, or the form of DPO's."""
+    shown = value if isinstance(value, str) else shorten(value)
+    if not isinstance(value, str) or value not in ("sigmoid", "ipo", *_LOSS_OBJECTIVES):
+        fix = "known here: sigmoid, ipo, orpo, simpo, kto; or set training.objective"
+        work.problem(key, "cannot be read", shown, fix)
+    elif value in _LOSS_OBJECTIVES:
+        ours = f"training.objective: {_LOSS_OBJECTIVES[value]}"
+        work.claim("training.objective", key, _LOSS_OBJECTIVES[value], f"{dotted(key)}: {value} is read as {ours}")
+    else:
+        work.claim("training.dpo_loss", key, value)
 
 
 def _already(work: _Renaming, key: Key, value: Any) -> None:
@@ -349,6 +381,9 @@ def _multiply_rate(work: _Renaming, key: Key, value: Any) -> None:
 
 def _place(work: _Renaming, values: dict[str, Any]) -> None:
     """Put the claimed values where they belong; a name given twice is a problem."""
+    objectives = work.claims.get("training.objective", [])
+    if any(claim.key[-1] in _LOSSES for claim in objectives):  # LLaMA-Factory's stage dpo holds all losses on pairs
+        objectives[:] = [claim for claim in objectives if (claim.key[-1], claim.value) != ("stage", "dpo")]
     for target, claims in work.claims.items():
         parts = tuple(target.split("."))
         key, value, notice = claims[0]

@@ -205,9 +205,52 @@ def _conversation(request: list[tuple[str, _Call]]) -> dict[str, Any]:
     return {"messages": [{"role": "user", "content": text[0].upper() + text[1:]}, answer], "tools": _TOOLS}
 
 
+_STEPS = {
+    "billing": "I have asked our billing team to look at the amount, and you will hear from them within two days.",
+    "delivery": "I am asking the courier where it is and will write to you with the answer before tomorrow noon.",
+    "returns": "I have put a return label into your account; once we have it back, the money follows in five days.",
+    "account": "Please open Settings, then Security, and choose Reset: a new code is on its way to your e-mail.",
+}
+_OPENINGS = ("I am sorry about that. ", "Thank you for telling us. ", "", "")
+_CLOSINGS = (
+    "",
+    "",
+    " Write to me by name if anything is unclear.",
+    " I will look into it again myself on Monday, and you can write to me by name until then.",
+)
+# As often longer as shorter than the helpful answers, so that length gives nothing away.
+_UNHELPFUL = (
+    "No idea.",
+    "Please do not write about this again. You are not the only customer we have.",
+    "Everything that can be said about this is in the terms on our website. Read them before you write.",
+    "Please read the terms on our website before you write: they say everything that can be said about this, and "
+    "most customers find their answer there without us.",
+    "You should have looked at this before you placed the order. Nothing can be done about it now, and I do not see "
+    "what you expect of us after all this time.",
+    "We get many messages of this kind every day and cannot answer all of them, so please be patient, look for the "
+    "answer yourself, and do not write again before two weeks have passed.",
+    "This is not how our service works, and it says so in many places. I could explain it to you, but others have "
+    "waited longer, and most of them have real problems. Perhaps somebody else will find the time one day.",
+)
+
+
+def _preference() -> Sample:
+    pairs = [(label, text) for label, texts in _MESSAGES.items() for text in texts]
+    random = Random(11)
+    rows = []
+    for greeting, (label, text), ending in _mixed(_GREETINGS, pairs, _ENDINGS):
+        prompt = f"{greeting}{text}{ending}"
+        chosen = f"{random.choice(_OPENINGS)}{_STEPS[label]}{random.choice(_CLOSINGS)}"
+        rows.append(
+            {"prompt": prompt[0].upper() + prompt[1:], "chosen": chosen, "rejected": random.choice(_UNHELPFUL)}
+        )
+    return Sample(rows)
+
+
 SAMPLES: dict[Kind, Callable[[], Sample]] = {
     "classification": _classification,
     "extraction": _extraction,
     "generation": _generation,
     "tool_calling": _tool_calling,
+    "preference": _preference,
 }

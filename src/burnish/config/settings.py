@@ -5,6 +5,7 @@ Names follow the field. Reading a file into these shapes (lines, aliases, plain 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from types import UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
@@ -21,6 +22,7 @@ METRICS: dict[Kind, tuple[str, ...]] = {
     "extraction": ("exact_match", "field_f1", "field_accuracy", "valid"),
     "generation": ("chrf", "exact_match", "rouge_l", "pattern_match"),
     "tool_calling": ("call_match", "name_match", "argument_f1", "valid"),
+    "preference": ("pair_accuracy", "length_controlled_win_rate"),
 }
 
 
@@ -97,12 +99,30 @@ class SplitConfig(Settings):
     stratify: bool = Field(default=True, description="Keep every label in train and test where possible.")
 
 
+Objective = Literal["sft", "dpo", "orpo", "kto", "simpo"]
+
+
 class TrainingConfig(Settings):
-    """Supervised fine-tuning: what is trained, and how."""
+    """What is trained, on which loss, and how."""
 
     method: Literal["lora", "qlora", "dora", "ia3", "bottleneck", "prefix_tuning", "prompt_tuning", "full"] = Field(
         default="lora", description="What is trained."
     )
+    objective: Objective = Field(
+        default="sft", description="The loss: sft on right answers; the others on preferences (default there: dpo)."
+    )
+    beta: float = Field(
+        default=0.1, gt=0, le=100, description="dpo, kto, simpo: scale of the reward; orpo: weight of the odds ratio."
+    )
+    label_smoothing: float = Field(
+        default=0.0, ge=0, lt=0.5, description="dpo: share of the pairs that may be labelled the wrong way round."
+    )
+    dpo_loss: Literal["sigmoid", "ipo"] = Field(default="sigmoid", description="dpo: form of the loss.")
+    simpo_gamma: float = Field(
+        default=1.0, ge=0, le=100, description="simpo: margin by which the chosen answer should lead."
+    )
+    kto_desirable_weight: float = Field(default=1.0, ge=0, description="kto: weight of desirable answers.")
+    kto_undesirable_weight: float = Field(default=1.0, ge=0, description="kto: weight of undesirable answers.")
     prompt: Literal["short", "full"] = Field(
         default="short", description="short: instruction only; full: with the labels or the schema."
     )
@@ -228,10 +248,23 @@ class TaskConfig(Settings):
     split: SplitConfig = Field(default=SplitConfig(), description="How rows are divided.")
     seed: int = Field(default=7, ge=0, lt=2**32, description="Seeds the split, the order and the weights.")
 
+    @model_validator(mode="before")
+    @classmethod
+    def _defaults_of_preference(cls, value: Any) -> Any:
+        """Preference data are learned with dpo and have no few_shot baseline; simpo's beta is its paper's."""
+        if not isinstance(value, Mapping) or value.get("kind") != "preference":
+            return value
+        made = {"baselines": ["majority", "prompt"], **value}
+        training = made.get("training", {})
+        if isinstance(training, Mapping):
+            usual = {"beta": 2.0} if training.get("objective") == "simpo" else {}
+            made["training"] = {"objective": "dpo", **usual, **training}
+        return made
+
     @field_validator("training", mode="after")
     @classmethod
-    def _rate_by_size(cls, training: TrainingConfig, info: ValidationInfo) -> TrainingConfig:
+    def _usual_rate(cls, training: TrainingConfig, info: ValidationInfo) -> TrainingConfig:
         if "learning_rate" in training.model_fields_set:
             return training
-        rate = default_learning_rate(training.method, info.data.get("model", ""))
+        rate = default_learning_rate(training.method, info.data.get("model", ""), training.objective)
         return training if rate == training.learning_rate else training.model_copy(update={"learning_rate": rate})

@@ -1,8 +1,8 @@
 """What is odd about labelled rows, found in one pass that keeps 20 bytes a row and no row.
 
 Findings: too_few, exact_duplicate, conflicting_answers, split_leak, empty_field, class_imbalance, rare_class and
-truncated. Rows are compared by 64 bits of SHA-256: that two of ten million different rows look equal has a chance of
-three in a million.
+truncated; those on preference data are in pair_check.py. Rows are compared by 64 bits of SHA-256: that two of ten
+million different rows look equal has a chance of three in a million.
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ from burnish.data.fingerprint import input_digest
 from burnish.data.formats import Format
 from burnish.data.lengths import SHOWN, CountTokens, Lengths
 from burnish.data.load import BadRows, FileFormat, iter_examples
+from burnish.data.pair_check import PairTally
+from burnish.data.places import Places
 from burnish.errors import Problem
 from burnish.records import DataReport, Example, Finding, Json, Kind, Severity, Source, Split
 
@@ -121,19 +123,6 @@ def check_files(
     return Checked(report, bad.shown(), bad.count, tuple(files))
 
 
-class _Places:
-    """The first few places of something, and how often it occurs."""
-
-    def __init__(self) -> None:
-        self.count = 0
-        self.first: list[Source] = []
-
-    def add(self, source: Source) -> None:
-        self.count += 1
-        if len(self.first) < SHOWN:
-            self.first.append(source)
-
-
 class _Tally:
     """Fixed-size facts about every row: 8 bytes of its input's hash, 8 of its content's, 4 of its line."""
 
@@ -154,12 +143,13 @@ class _Tally:
         self.files: list[str] = []
         self.parts: list[tuple[str, int]] = [("train", 0)]
         self.labels: defaultdict[str, Counter[str]] = defaultdict(Counter)  # part -> label -> rows
-        self.label_places: defaultdict[str, _Places] = defaultdict(_Places)
-        self.test_label_places: defaultdict[str, _Places] = defaultdict(_Places)
-        self.empty_inputs = _Places()
-        self.empty_targets = _Places()
+        self.label_places: defaultdict[str, Places] = defaultdict(Places)
+        self.test_label_places: defaultdict[str, Places] = defaultdict(Places)
+        self.empty_inputs = Places()
+        self.empty_targets = Places()
         self.groups = array("q")  # hashes, to count the different ones
         self.lengths = None if count_tokens is None else Lengths(count_tokens, max_length)
+        self.pairs = PairTally() if kind == "preference" else None
 
     @property
     def rows(self) -> int:
@@ -184,6 +174,8 @@ class _Tally:
             self.empty_inputs.add(source)
         if self.kind == "extraction" and any(value == "" for value in example.target.values()):
             self.empty_targets.add(source)
+        if self.pairs is not None:
+            self.pairs.add(example)
         if example.group is not None:
             self.groups.append(hash(example.group))
         label = self._label(example)
@@ -198,6 +190,8 @@ class _Tally:
     def _label(self, example: Example) -> str | None:
         if self.stratum is not None:
             return self.stratum(example)
+        if self.kind == "preference" and "desirable" in example.target:
+            return "desirable" if example.target["desirable"] else "undesirable"
         return example.target if self.kind == "classification" else None
 
     def sources(self, rows: Iterable[int]) -> tuple[Source, ...]:
@@ -219,6 +213,9 @@ class _Tally:
         stats: dict[str, Json] = {"rows": self.rows}
         if labels:
             stats["labels"] = dict(sorted(labels.items(), key=lambda item: (-item[1], item[0])))
+        if self.pairs is not None:
+            findings += self.pairs.findings(self.sources)
+            stats |= self.pairs.stats()
         if self.groups:
             stats["groups"] = len(np.unique(np.frombuffer(self.groups, dtype=np.int64)))
         if parts is not None:
@@ -245,7 +242,7 @@ class _Tally:
                 self.sources(copies[:SHOWN]),
             )
         rows, asked = conflicting(inputs, contents)
-        if asked:
+        if asked and self.pairs is None:  # several pairs of one prompt are the usual case
             inputs_text = "1 input has" if asked == 1 else f"{asked:,} inputs have"
             yield Finding(
                 "conflicting_answers",

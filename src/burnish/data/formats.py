@@ -6,7 +6,8 @@
     sharegpt           {"conversations": [{from, value}, …], "system"?, "tools"?}
     columns            a text (or messages) column and a target column: text and label, text and target, …
 
-"classification" and "extraction" name the last one with its usual target column.
+"classification" and "extraction" name the last one with its usual target column. Preference data have shapes of their
+own: preferences.py.
 """
 
 from __future__ import annotations
@@ -17,25 +18,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
-from burnish.data.fingerprint import example_id
+from burnish.data.fingerprint import example_id, input_digest
+from burnish.data.preferences import PairName, PairShape, preference_shape, take_pair_apart
+from burnish.data.prompts import alpaca_turns, has_roles, listed, prompt_turns, system_turns
 from burnish.data.streams import Row
 from burnish.data.targets import Check, read_target
-from burnish.data.turns import (
-    BadFieldError,
-    decoded,
-    nearest,
-    read_messages,
-    read_sharegpt,
-    read_tools,
-    text_of,
-)
+from burnish.data.turns import BadFieldError, nearest, read_messages, read_sharegpt, read_tools
 from burnish.errors import MISSING, Problem
 from burnish.records import Example, Json, Kind, Message, Source
 
 Format = Literal[
     "auto", "messages", "prompt_completion", "alpaca", "sharegpt", "columns", "classification", "extraction"
 ]
-ShapeName = Literal["messages", "prompt_completion", "alpaca", "sharegpt", "columns"]
+ShapeName = Literal["messages", "prompt_completion", "alpaca", "sharegpt", "columns"] | PairName
 
 TEXT_COLUMNS = ("text", "input", "question", "sentence", "utterance", "query", "prompt")
 TARGET_COLUMNS: Mapping[Kind, tuple[str, ...]] = {
@@ -43,6 +38,7 @@ TARGET_COLUMNS: Mapping[Kind, tuple[str, ...]] = {
     "extraction": ("target", "output", "json", "label", "answer", "completion"),
     "generation": ("target", "output", "completion", "response", "answer", "label"),
     "tool_calling": ("target", "tool_calls", "output", "completion", "answer"),
+    "preference": ("chosen", "completion"),
 }
 _NAME_THEM = "Name the columns in the task file: data.text and data.target."
 
@@ -66,7 +62,13 @@ class Shape:
     target: str | None = None
 
     def __str__(self) -> str:
-        return f"columns {self.text} → {self.target}" if self.name == "columns" else self.name
+        if self.name == "columns":
+            return f"columns {self.text} → {self.target}"
+        if self.name == "pairs":
+            return f"pairs {self.text} → {self.target}, rejected"
+        if self.name == "unpaired":
+            return f"unpaired {self.text} → {self.target or 'last turn'}, label"
+        return {"conversation_pairs": "pairs of conversations"}.get(self.name, self.name)
 
     def fits(self, values: Mapping[str, Json]) -> bool:
         """Whether a row has the columns of this shape."""
@@ -108,6 +110,8 @@ def shape_of(values: Mapping[str, Json], rules: Rules) -> Shape:
         if column is not None and column not in values:
             what = f"there is no column {column!r}"
             raise BadFieldError(column, what, list(values), f"Correct the name.{nearest(column, list(values))}")
+    if rules.kind == "preference":
+        return Shape(*preference_shape(values, text, target, rules.format))
     if rules.format != "auto":
         return _named_shape(values, rules)
     if text is None and target is None:
@@ -180,9 +184,9 @@ def _refuse_preferences(values: Mapping[str, Json]) -> None:
     pair = {"chosen", "rejected"} <= set(values) or "preferred_output" in values
     unpaired = {"prompt", "completion"} <= set(values) and isinstance(values.get("label"), bool)
     if pair or unpaired:
-        fix = "Preference data has no single right answer. To train on chosen answers alone: data.target: chosen."
+        fix = "Use kind: preference. To train on chosen answers alone: data.target: chosen."
         if unpaired:
-            fix = "Keep the rows whose label is true and remove the column, or name data.text and data.target."
+            fix = "Use kind: preference, or keep the rows whose label is true and remove the column."
         raise BadFieldError("", "the rows are preferences", list(values), fix)
 
 
@@ -231,13 +235,14 @@ def _example(file: str, row: Row, shape: Shape, rules: Rules) -> Example:
     target = read_target(
         rules.kind, draft.target, draft.answer_field, tools=tools, labels=rules.labels, schema=rules.schema
     )
+    alone = rules.kind == "preference" and rules.columns.group is None
     return Example(
         id=example_id(draft.messages, target, tools),
         messages=draft.messages,
         target=target,
         source=Source(file, row.line),
         tools=tools,
-        group=_group(values, rules.columns.group),
+        group=_same_prompt(draft) if alone else _group(values, rules.columns.group),
         weight=_weight(values, rules.columns.weight),
     )
 
@@ -246,10 +251,12 @@ def take_apart(values: Mapping[str, Json], shape: Shape, kind: Kind) -> Draft:
     value = values.get(shape.text, MISSING)
     if value is MISSING:
         raise BadFieldError(shape.text, "the row has no such field", list(values), "Add the field to the row.")
+    if shape.name in ("pairs", "conversation_pairs", "preferred_output", "unpaired"):
+        return Draft(*take_pair_apart(values, PairShape(shape.name, shape.text, shape.target)))
     if shape.name == "messages":
         return _split_answer(read_messages(value, shape.text), shape.text, kind)
     if shape.name == "sharegpt":
-        if _has_roles(value):
+        if has_roles(value):
             return _split_answer(read_messages(value, shape.text), shape.text, kind)
         system = values.get("system")
         messages = read_sharegpt(value, shape.text, system)
@@ -257,23 +264,10 @@ def take_apart(values: Mapping[str, Json], shape: Shape, kind: Kind) -> Draft:
     if shape.name == "prompt_completion":
         return _prompt_completion(values, shape, kind)
     if shape.name == "alpaca":
-        return _alpaca(values, shape)
+        field = shape.target or "output"
+        return Draft(alpaca_turns(values, shape.text), values.get(field, MISSING), field, shape.text)
     target = values.get(shape.target or "", MISSING)
-    return Draft(_system(values) + _prompt(value, shape.text), target, shape.target or "", shape.text)
-
-
-def _system(values: Mapping[str, Json]) -> tuple[Message, ...]:
-    system = values.get("system")
-    return (Message("system", text_of(system, "system")),) if system not in (None, "") else ()
-
-
-def _prompt(value: Json, field: str) -> tuple[Message, ...]:
-    """An input: a text becomes one user turn; a list, or the JSON of one with roles, is a conversation."""
-    if isinstance(value, str) and value.lstrip().startswith('[{"role"'):
-        value = decoded(value, field, "the list of messages")
-    if isinstance(value, list):
-        return read_messages(value, field)
-    return (Message("user", text_of(value, field)),)
+    return Draft(system_turns(values) + prompt_turns(value, shape.text), target, shape.target or "", shape.text)
 
 
 def _split_answer(messages: tuple[Message, ...], field: str, kind: Kind, shift: int = 0) -> Draft:
@@ -310,39 +304,12 @@ def _answer(message: Message, place: str, kind: Kind) -> Json:
 
 def _prompt_completion(values: Mapping[str, Json], shape: Shape, kind: Kind) -> Draft:
     field = shape.target or "completion"
-    prompt = _system(values) + _prompt(values[shape.text], shape.text)
-    completion = values.get(field, MISSING)
-    if isinstance(completion, str) and completion.lstrip().startswith('[{"role"'):
-        completion = decoded(completion, field, "the list of messages")
-    if not _has_roles(completion):
+    prompt = system_turns(values) + prompt_turns(values[shape.text], shape.text)
+    completion = listed(values.get(field, MISSING), field)
+    if not has_roles(completion):
         return Draft(prompt, completion, field, shape.text)
     draft = _split_answer(prompt + read_messages(completion, field), field, kind, shift=len(prompt))
     return draft._replace(input_field=shape.text)
-
-
-def _has_roles(value: Json) -> bool:
-    return isinstance(value, list) and bool(value) and isinstance(value[0], dict) and "role" in value[0]
-
-
-def _alpaca(values: Mapping[str, Json], shape: Shape) -> Draft:
-    instruction = text_of(values[shape.text], shape.text)
-    extra = values.get("input")
-    context = text_of(extra, "input") if extra is not None else ""
-    question = f"{instruction}\n{context}" if context.strip() else instruction  # joined as LLaMA-Factory does
-    turns = list(_system(values))
-    history = decoded(values.get("history") or [], "history", "the history")
-    if not isinstance(history, list):
-        raise BadFieldError(
-            "history", "the history must be a list of pairs", history, 'Write [["question", "answer"]].'
-        )
-    for index, pair in enumerate(history):
-        if not isinstance(pair, list) or len(pair) != 2:
-            fix = 'Write ["question", "answer"].'
-            raise BadFieldError(f"history[{index}]", "a turn of the history must be a pair of texts", pair, fix)
-        turns.append(Message("user", text_of(pair[0], f"history[{index}][0]")))
-        turns.append(Message("assistant", text_of(pair[1], f"history[{index}][1]")))
-    turns.append(Message("user", question))
-    return Draft(tuple(turns), values.get(shape.target or "output", MISSING), shape.target or "output", shape.text)
 
 
 def check_input(draft: Draft) -> None:
@@ -357,6 +324,11 @@ def check_input(draft: Draft) -> None:
     if last.role not in ("user", "tool"):
         what = f"the input ends in a {last.role} turn: there is no user turn to answer"
         raise BadFieldError(draft.input_field, what, last.content, "Add the user's turn in front of the answer.")
+
+
+def _same_prompt(draft: Draft) -> str:
+    """Pairs of one prompt stand or fall together: several are the usual case, and one group of any interval."""
+    return f"prompt {input_digest(draft.messages).hex()[:16]}"
 
 
 def _group(values: Mapping[str, Json], column: str | None) -> str | None:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from itertools import islice
 from pathlib import Path
 
+from burnish.data.preferences import LABELS
 from burnish.data.read import read_rows
 from burnish.data.streams import Row
 from burnish.data.strict_json import BadJsonError, parse_json
@@ -18,11 +19,13 @@ _SHORT = 80  # characters of a label, at most
 
 
 def guess_kind(path: str | Path, target: str | None = None) -> Kind:
-    """classification, extraction, generation or tool_calling; generation where nothing says otherwise.
+    """The kind whose data these are; generation where nothing says otherwise.
 
     target: the answer's column, None for the usual ones. Bad rows are passed over: reading will name them.
     """
     rows = [item.values for item in islice(read_rows(path), _ROWS) if isinstance(item, Row)]
+    if target is None and rows and _most(is_preference(row) for row in rows):
+        return "preference"
     answers = [_answer(row, target) for row in rows]
     given = [answer for answer in answers if answer is not None]
     if not given:
@@ -36,6 +39,16 @@ def guess_kind(path: str | Path, target: str | None = None) -> Kind:
     texts = [str(answer) for answer in given]
     few = len(set(texts)) <= len(texts) / 3 and max(map(len, texts)) <= _SHORT
     return "classification" if few else "generation"
+
+
+def is_preference(row: Mapping[str, Json]) -> bool:
+    """Whether a row has a rejected answer beside the right one, or says of one answer whether it is wanted."""
+    if {"chosen", "rejected"} <= row.keys() or "preferred_output" in row:
+        return True
+    if any(isinstance(row.get(column), bool) for column in LABELS):
+        turns = any(isinstance(row.get(column), list) for column in ("messages", "conversations"))
+        return turns or ("prompt" in row and "completion" in row) or ("instruction" in row and "output" in row)
+    return False
 
 
 def _most(tests: Iterable[bool]) -> bool:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from burnish.data.fingerprint import example_id
 from burnish.data.formats import TARGET_COLUMNS, TEXT_COLUMNS, Columns, Draft, Format, Shape, check_input, take_apart
+from burnish.data.preferences import preference_shape
 from burnish.data.read import read_rows
 from burnish.data.streams import Line, Row, Unreadable, encoding_problem, read_lines
 from burnish.data.turns import BadFieldError, nearest, read_messages, read_sharegpt, read_tools
@@ -109,10 +110,21 @@ def _input(name: str, row: Row, kind: Kind, format: Format, columns: Columns) ->
     values = row.values
     column = columns.tools or "tools"
     tools = read_tools(values.get(column) or None, column)
-    shape = input_shape(values, kind, format, columns)
+    shape = _judged_shape(values, format, columns) if kind == "preference" else None
+    if shape is None:
+        kind = "generation" if kind == "preference" else kind  # without its answers a row is like any other input
+        shape = input_shape(values, kind, format, columns)
     messages = _messages(values, shape, kind)
     check_input(Draft(messages, None, "", shape.text))
     return Example(example_id(messages, None, tools), messages, None, Source(name, row.line), tools)
+
+
+def _judged_shape(values: Mapping[str, Json], format: Format, columns: Columns) -> Shape | None:
+    """The shape of a preference row that still has its answers, None without them."""
+    try:
+        return Shape(*preference_shape(values, columns.text, columns.target, format))
+    except BadFieldError:
+        return None
 
 
 def _messages(values: Mapping[str, Json], shape: Shape, kind: Kind) -> tuple[Message, ...]:

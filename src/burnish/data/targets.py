@@ -1,4 +1,4 @@
-"""What a row says is right, checked by the task's kind: a label, a JSON object, a text, a list of calls."""
+"""What a row says is right, checked by the task's kind: a label, a JSON object, a text, calls, a judged answer."""
 
 from __future__ import annotations
 
@@ -33,6 +33,8 @@ def read_target(
     """
     if value is MISSING:
         raise BadFieldError(field, "the row is unlabelled: the field is missing", MISSING, _UNLABELLED)
+    if kind == "preference":
+        return value  # made and checked by preferences.py
     if value is None or (isinstance(value, str) and not value.strip()):
         what = "the row is unlabelled: the field is " + ("null" if value is None else "empty")
         raise BadFieldError(field, what, value, _UNLABELLED)
@@ -92,6 +94,19 @@ def _text(value: Json, field: str) -> str:
         return str(value)
     fix = "Write it as a string; for objects use kind: extraction."
     raise BadFieldError(field, f"the target must be text, this is {kind_of(value)}", value, fix)
+
+
+def answer_text(value: Json, field: str) -> str:
+    """An answer that was judged, as text; it may be empty. Numbers and true and false become text, as labels do."""
+    if value is MISSING or value is None:
+        what = "the row is unlabelled: the field is " + ("missing" if value is MISSING else "null")
+        raise BadFieldError(field, what, value, 'Write the answer, or "" for one that says nothing.')
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, str | int):
+        return str(value)
+    fix = "Write it as a string, or as a list with one assistant turn."
+    raise BadFieldError(field, f"an answer must be text, this is {kind_of(value)}", value, fix)
 
 
 def _calls(value: Json, field: str, tools: Tools) -> list[Json]:

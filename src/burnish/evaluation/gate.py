@@ -207,8 +207,8 @@ def _baseline_advice(facts: _Facts) -> list[str]:
         first = f"Use {base}: {ours} is no better, and {base} needs no training."
     if base == "majority":
         first = (
-            f"Ship none: nothing beats always giving the most frequent answer. Look at the mistakes of {ours}, "
-            f"check the labels with `burnish check`, and see with `burnish tokens` what the model is trained on."
+            f"Ship none: nothing beats majority, which does not look at what is asked. Look at the mistakes of "
+            f"{ours}, check the labels with `burnish check`, and see with `burnish tokens` what is trained on."
         )
     return [first, f"To improve {ours}: more training examples, more training.num_epochs, or a larger model."]
 

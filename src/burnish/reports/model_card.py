@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from burnish.models.catalog import CATALOG
-from burnish.reports import summary
+from burnish.reports import choices, summary
 from burnish.reports.rundata import RunData, read_run
 from burnish.reports.sections import token_saving, training_facts
 from burnish.reports.text import (
@@ -199,6 +199,10 @@ def _evaluation(data: RunData) -> list[str]:
         f" Differences are paired and on {escape(metric_phrase(data.metric))}.",
         _table(headings, rows),
     ]
+    judged_by = data.run.get("judged_by") or {}
+    notes = [(name, choices.system_note(name, "preference", judged_by)) for name in data.evaluations if judged_by]
+    if notes:
+        parts.append(_bullets(notes))
     if looks:
         parts.append(f"The sealed test has been looked at {plural(looks, 'time')}.")
     if saving := token_saving(data):
@@ -223,6 +227,9 @@ def _limitations(data: RunData) -> list[str]:
         "Robustness against inputs made to mislead it, and other questions of safety.",
         "Fairness between groups of people, beyond what the tables of the report show.",
     ]
+    preference = data.config.get("kind") == "preference"
+    if preference:
+        untested.insert(0, "The answers that it writes: measured was which of two given answers it prefers.")
     known = []
     tables = data.evaluations.get(data.candidate, {}).get("tables") or {}
     if confusion := summary.confusion_table(tables):
@@ -233,7 +240,8 @@ def _limitations(data: RunData) -> list[str]:
     goal = data.interval(data.candidate)
     if goal:
         reached = f"{metric_name(data.metric)} on the sealed test is {percent(goal['value'])}"
-        known.insert(0, f"{escape(reached)}: some answers are wrong. Let people check those that matter.")
+        wrong = "in the other pairs it prefers what people rejected." if preference else "some answers are wrong."
+        known.insert(0, f"{escape(reached)}: {wrong} Let people check those that matter.")
     if overfit := (data.run.get("training") or {}).get("overfit"):
         known.append(escape(overfit, 400))
     parts = ["## Limitations"]
@@ -256,7 +264,7 @@ def _data(data: RunData) -> list[str]:
     if classes:
         (most, high), (least, low) = classes[0], classes[-1]
         facts.append(("Classes", f"{len(classes)}, from {count(low)} ({least}) to {count(high)} examples ({most})"))
-    facts += summary.token_facts(stats)
+    facts += choices.pair_facts(stats) + summary.token_facts(stats)
     findings = [
         f"- {escape(finding['severity'])}: {escape(finding['message'], 400)}"
         for finding in data.data.get("findings") or ()

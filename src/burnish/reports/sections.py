@@ -9,11 +9,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from burnish.errors import MISSING
-from burnish.reports import plots, summary
+from burnish.reports import choices, plots, summary
 from burnish.reports.plots import MOST_NAMED
 from burnish.reports.rundata import RunData
 from burnish.reports.text import (
-    SYSTEM_NOTES,
     as_text,
     count,
     cut_noted,
@@ -96,7 +95,7 @@ def token_saving(data: RunData) -> tuple[float, float, float] | None:
     """Prompt tokens of the candidate and of the baseline, and the share saved."""
     mine = data.evaluations.get(data.candidate, {}).get("prompt_tokens")
     other = data.evaluations.get(data.baseline, {}).get("prompt_tokens")
-    if not mine or not other:
+    if not mine or not other or mine == other:
         return None
     return float(mine), float(other), 1 - float(mine) / float(other)
 
@@ -146,7 +145,7 @@ def _system(data: RunData, name: str) -> Context:
     }
     return {
         "name": name,
-        "note": SYSTEM_NOTES.get(name, ""),
+        "note": choices.system_note(name, str(data.config.get("kind")), data.run.get("judged_by") or {}),
         "strong": name == data.candidate,
         "primary": metrics[data.metric],
         "metrics": metrics,
@@ -181,10 +180,12 @@ def _case(data: RunData, case: summary.Case) -> Context:
     target = case.example.get("target")
     sides = [(data.candidate, case.candidate), (data.baseline, case.rival)]
     values = [(side.get("parsed") or {}).get("value") for _, side in sides]
-    structured = isinstance(target, Mapping | list)
+    pair = choices.both_answers(target) if isinstance(target, Mapping) and choices.is_choice(target) else None
+    structured = isinstance(target, Mapping | list) and pair is None
     return {
         "input": as_text(summary.example_input(case.example), INPUT_CHARACTERS),
-        "target": as_text(target, VALUE_CHARACTERS),
+        "target": pair[0] if pair else as_text(target, VALUE_CHARACTERS),
+        "rejected": pair[1] if pair else None,
         "answers": [_answer(data, name, side, target) for name, side in sides if side],
         "fields": [
             {
@@ -208,14 +209,16 @@ def _value(value: object) -> str:
 def _answer(data: RunData, name: str, side: Mapping[str, Any], target: object) -> Context:
     parsed = side.get("parsed") or {}
     text = as_text(parsed["value"] if parsed.get("value") is not None else side.get("text", ""), INPUT_CHARACTERS)
+    choice = choices.preference_words(parsed.get("value")) if choices.is_choice(target) else ""
+    chosen = bool(choice) and parsed["value"]["prefers"] == "chosen"
     confidence = side.get("confidence")
     free = data.config.get("kind") == "generation" and isinstance(target, str)
     score = (side.get("score") or {}).get(data.metric)
     return {
         "name": name,
-        "text": text,
+        "text": choice or text,
         "parts": summary.word_diff(cut_noted(str(target), INPUT_CHARACTERS), text) if free else [],
-        "right": parsed.get("value") is not None and summary.same(parsed["value"], target),
+        "right": chosen or (parsed.get("value") is not None and summary.same(parsed["value"], target)),
         "error": str(parsed["error"]) if parsed.get("error") else "",
         "confidence": percent(confidence, 0) if isinstance(confidence, int | float) else "",
         "score": percent(score, 0) if free and isinstance(score, int | float) else "",
@@ -324,7 +327,7 @@ def data_context(data: RunData) -> Context | None:
         "looks": data.verdict.get("looks", data.split.get("looks")),
         "classes": plots.bar_plot(classes, label="Examples of each class") if classes else None,
         "class_count": len(classes),
-        "length_facts": summary.token_facts(stats),
+        "length_facts": choices.pair_facts(stats) + summary.token_facts(stats),
         "lengths": plots.histogram(bins, x_name="tokens", label="Length of the examples in tokens") if bins else None,
         "findings": [_finding(finding) for finding in data.data.get("findings") or ()],
     }

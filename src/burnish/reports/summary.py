@@ -326,7 +326,12 @@ def score_tables(tables: Record) -> list[ScoreTable]:
     A table is {name: {column: number}} or a list of such rows with a `label`, `field`, `tool` or `name`.
     """
     found = []
-    for key, title in (("per_class", "Label"), ("per_field", "Field"), ("per_tool", "Tool")):
+    for key, title in (
+        ("per_class", "Label"),
+        ("per_field", "Field"),
+        ("per_tool", "Tool"),
+        ("by_length", "Length"),
+    ):
         rows = _table_rows(tables.get(key))
         columns = list(dict.fromkeys(column for _, row in rows for column in row))
         order = next((column for column in ("f1", "accuracy", "exact", "exact_match") if column in columns), None)

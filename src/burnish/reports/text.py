@@ -39,6 +39,8 @@ METRIC_NAMES = {
     "name_match": "Name match",
     "argument_f1": "Argument F1",
     "f1": "F1",
+    "pair_accuracy": "Pair accuracy",
+    "length_controlled_win_rate": "Length-controlled win rate",
 }
 
 

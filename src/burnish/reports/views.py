@@ -19,6 +19,7 @@ from rich.text import Text
 
 from burnish.errors import MISSING, BurnishError, ConfigError, DataError, Problem, shorten
 from burnish.records import DataReport, Evaluation, Finding, Paired, Verdict
+from burnish.reports.choices import pair_facts
 from burnish.reports.summary import class_counts, pick_paired, token_facts, token_histogram
 from burnish.reports.text import (
     as_dict,
@@ -95,6 +96,8 @@ def data_report_view(report: DataReport | Record) -> RenderableType:
     parts: list[RenderableType] = [Text(plural(record.get("rows", 0), "row"), style="bold"), Text()]
     parts.append(findings_view(record.get("findings") or ()))
     stats = record.get("stats") or {}
+    if facts := pair_facts(stats):
+        parts += [*(Text(f"{key}: {value}") for key, value in facts), Text()]
     if classes := class_counts(stats):
         parts += [Text(f"{len(classes):,} classes", style="bold"), _bars(classes, limit=20), Text()]
     if bins := token_histogram(stats):

@@ -15,6 +15,7 @@ from burnish.tasks.extraction import Extraction, extraction_metrics
 from burnish.tasks.generation import Generation, generation_metrics
 from burnish.tasks.metrics import primary_first
 from burnish.tasks.own_metric import own_metric
+from burnish.tasks.preference import Preference, is_pair, preference_metrics
 from burnish.tasks.tool_calling import ToolCalling, tool_calling_metrics
 
 
@@ -44,6 +45,8 @@ def make_task(
     if config.kind == "generation":
         metrics = _ordered(config, generation_metrics(config.pattern), base_dir)
         return Generation(config.name, config.instruction, config.pattern, metrics)
+    if config.kind == "preference":
+        return Preference(config.name, config.instruction, _ordered(config, preference_metrics(), base_dir))
     metrics = _ordered(config, tool_calling_metrics(), base_dir)
     return ToolCalling(config.name, config.instruction, shared_tools, metrics)
 
@@ -72,6 +75,8 @@ def target_error(task: Task, example: Example) -> str | None:
     """
     if (shape := _shape_error(task, example.target)) is not None:
         return shape
+    if task.kind == "preference":  # any text may be an answer that people like or not, also an empty one
+        return None
     try:
         return task.parse(task.answer(example).content, example).error
     except DataError as error:
@@ -83,6 +88,8 @@ def _shape_error(task: Task, target: Any) -> str | None:
         return None if isinstance(target, str) else "the target must be text"
     if task.kind == "extraction":
         return None if isinstance(target, Mapping) else "the target must be a JSON object"
+    if task.kind == "preference":
+        return _preference_error(target)
     if not isinstance(target, list):
         return "the target must be a list of calls"
     for index, call in enumerate(target):
@@ -91,3 +98,13 @@ def _shape_error(task: Task, target: Any) -> str | None:
         if not isinstance(call.get("arguments"), Mapping):
             return f"call {index + 1} has no arguments object"
     return None
+
+
+def _preference_error(target: Any) -> str | None:
+    if is_pair(target):
+        texts = [target["chosen"], target["rejected"]]
+    elif isinstance(target, Mapping) and isinstance(target.get("desirable"), bool):
+        texts = [target.get("completion")]
+    else:
+        return "the target must be a pair of answers, or an answer with desirable true or false"
+    return None if all(isinstance(text, str) for text in texts) else "the target must be answers that are text"
