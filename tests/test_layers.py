@@ -25,6 +25,8 @@ HEAVY = {
     "gguf",
     "jsonschema",
     "llguidance",
+    "mlflow",
+    "optuna",
     "peft",
     "plotly",
     "pyarrow",
@@ -33,9 +35,12 @@ HEAVY = {
     "safetensors",
     "scipy",
     "sklearn",
+    "tensorboard",
     "tokenizers",
     "torch",
+    "trackio",
     "transformers",
+    "wandb",
 }
 
 Sources = Mapping[str, str]  # path below src/burnish, with slashes -> text

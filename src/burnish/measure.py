@@ -9,12 +9,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from burnish.config import LoadedTask, TaskConfig
+from burnish.config import LoadedTask, TaskConfig, TrainingConfig
 from burnish.errors import DataError
 from burnish.evaluation.evaluate import primary_value
 from burnish.prepare import Prepared
 from burnish.progress import Progress, Silent
-from burnish.records import Example, Message, Prediction, Source
+from burnish.records import Example, Json, Message, Prediction, Source, TrainingResult
 from burnish.runs import RunFolder, commit_folder, to_json, verify_folder
 from burnish.tasks import Task, make_task
 
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from burnish.models.load import Loaded
     from burnish.systems.base import System
     from burnish.systems.local import LocalSystem
+
+OnLog = Callable[[dict[str, Json]], None]  # gets each line of metrics.jsonl
 
 
 class Bench:
@@ -38,6 +40,11 @@ class Bench:
         self._model: Loaded | None = None
         self._model_is_base = True
         self._chat_template: Chat | None = None
+
+    @property
+    def settings(self) -> TrainingConfig:
+        """The task file's training settings."""
+        return self._config.training
 
     def predict(self, name: str, examples: Sequence[Example]) -> list[Prediction]:
         """Answers of a baseline or of the tuned model."""
@@ -57,17 +64,38 @@ class Bench:
             f"{training.num_epochs:g} epochs, rate {training.learning_rate:g}"
         )
 
-    def train(self) -> None:
+    def train(self, on_log: OnLog | None = None) -> None:
         """Train and leave adapter/ in the run folder; a finished adapter is not trained again."""
-        from burnish.models.adapters import attach_adapter, write_adapter
-        from burnish.training.encode import encode, refuse_too_long
-        from burnish.training.guards import check_labels
-        from burnish.training.loop import train
+        from burnish.models.adapters import write_adapter
 
         target = self._folder.path / "adapter"
         if target.exists() and not verify_folder(target):
             return
-        settings, split, task = self._config.training, self._prepared.split, self._prepared.task
+        result = self.fit(self._config.training, self._folder.path, on_log)
+        assert self._model is not None
+        trained = self._model
+        temporary = Path(tempfile.mkdtemp(dir=self._folder.path, prefix=".writing-"))
+        write_adapter(trained.model, trained.tokenizer, temporary, self._info(trained, self._chat()))
+        if target.exists():
+            shutil.rmtree(target)
+        commit_folder(temporary, target)
+        about = to_json(result) | {"adapter_dir": str(target)}
+        about.pop("history")
+        self._folder.update(training=about, base_model_hash=trained.base_hash)
+        if result.overfit:
+            self._progress.notice(result.overfit, warning=True)
+
+    def fit(self, settings: TrainingConfig, folder: Path, on_log: OnLog | None = None) -> TrainingResult:
+        """Train on the base model with these settings; the model then holds the best of what was trained.
+
+        folder: gets metrics.jsonl and checkpoints/. `release` takes it off again.
+        """
+        from burnish.models.adapters import attach_adapter
+        from burnish.training.encode import encode, refuse_too_long
+        from burnish.training.guards import check_labels
+        from burnish.training.loop import train
+
+        split, task = self._prepared.split, self._prepared.task
         base, chat, full = self._base(), self._chat(), settings.prompt == "full"
         limit = min(settings.max_length, int(getattr(base.model.config, "max_position_embeddings", 2**31)))
         options: dict[str, Any] = {"full": full, "max_length": limit, "turns": settings.train_on}
@@ -91,28 +119,29 @@ class Bench:
             seed=self._config.seed,
         )
         self._model, self._model_is_base = base._replace(model=model), False
-        result = train(
+        return train(
             model,
             encoding.rows,
             validation,
             settings=settings,
             seed=self._config.seed,
             device=base.device,
-            folder=self._folder.path,
-            metric=self._validation_metric(),
+            folder=folder,
+            metric=self._validation_metric(settings),
             metric_name=task.metrics[0].name,
             progress=self._progress,
+            on_log=on_log,
         )
-        temporary = Path(tempfile.mkdtemp(dir=self._folder.path, prefix=".writing-"))
-        write_adapter(model, base.tokenizer, temporary, self._info(base, chat))
-        if target.exists():
-            shutil.rmtree(target)
-        commit_folder(temporary, target)
-        about = to_json(result) | {"adapter_dir": str(target)}
-        about.pop("history")
-        self._folder.update(training=about, base_model_hash=base.base_hash)
-        if result.overfit:
-            self._progress.notice(result.overfit, warning=True)
+
+    def release(self) -> None:
+        """Make the model the base again: an adapter is taken off, a model trained as a whole is let go."""
+        if self._model is None or self._model_is_base:
+            return
+        if hasattr(self._model.model, "peft_config"):
+            self._model = self._model._replace(model=self._model.model.unload())
+            self._model_is_base = True
+        else:
+            self._model = None
 
     def _system(self, name: str) -> System:
         split, task = self._prepared.split, self._prepared.task
@@ -171,16 +200,16 @@ class Bench:
         self._model, self._model_is_base = tuned, False
         return Engine(tuned, self._chat(), tokens_per_batch=self._config.generation.tokens_per_batch)
 
-    def _validation_metric(self) -> Callable[[], float] | None:
+    def _validation_metric(self, settings: TrainingConfig) -> Callable[[], float] | None:
         """The primary metric of the model in training on the first validation examples."""
         from burnish.models.generate import Engine
 
-        examples = self._prepared.split.validation[: self._config.training.eval_examples]
+        examples = self._prepared.split.validation[: settings.eval_examples]
         if not examples or self._model is None:
             return None
         task = self._prepared.task
         engine = Engine(self._model, self._chat(), tokens_per_batch=self._config.generation.tokens_per_batch)
-        system = self._local("validation", engine, full=self._config.training.prompt == "full")
+        system = self._local("validation", engine, full=settings.prompt == "full")
 
         def measure() -> float:
             return primary_value(task, examples, system.predict(examples, self._progress))
