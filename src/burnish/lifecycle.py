@@ -33,6 +33,7 @@ from burnish.runs import (
     write_jsonl,
     write_predictions,
 )
+from burnish.tracking.hub import Trackers, require_trackers
 
 CANDIDATE = "tuned"
 
@@ -56,13 +57,17 @@ def run(
     progress = progress or Silent()
     for notice in loaded.notices:
         progress.notice(notice)
+    require_trackers(loaded.config.trackers)
     root = Path(runs_dir)
     folder = (
         _unfinished(root, loaded) if resume else new_run(root, loaded.config.name, _settings(loaded), command=command)
     )
     progress.stage("run", str(folder.path))
     config = loaded.config
-    with folder.lock():
+    trackers = Trackers(
+        config.trackers, folder.path, project=config.name, config=_settings(loaded), progress=progress
+    )
+    with folder.lock(), trackers:
         with folder.stage("checking"):
             progress.stage("check", "reading the examples and looking for what is wrong with them")
             prepared = prepare(loaded, allow_bad_rows=allow_bad_rows, progress=progress)
@@ -76,7 +81,7 @@ def run(
                 _answers(folder, name, prepared, bench)
         with folder.stage("training"):
             progress.stage("train", bench.training_words())
-            bench.train()
+            bench.train(trackers.log)
         with folder.stage("evaluating"):
             progress.stage("evaluate", f"the tuned model on {len(prepared.split.test)} sealed examples")
             # Written down first: a crash after the look must not hide it.
@@ -88,6 +93,7 @@ def run(
                 evaluations, paired, candidate=CANDIDATE, margin=goal.margin, target=goal.target, looks=looks
             )
             write_json(folder.path / "verdict.json", verdict)
+            trackers.finish(_tracked(evaluations, verdict))
         with folder.stage("reporting"):
             _report(folder)
         folder.set_status("done")
@@ -283,6 +289,16 @@ def _evaluate(
     paired = comparisons(prepared.task, test, answers, candidate=CANDIDATE, seed=seed)
     write_evaluation(folder.path / "evaluation.json", evaluations, paired)
     return evaluations, paired
+
+
+def _tracked(evaluations: Sequence[Evaluation], verdict: Verdict) -> dict[str, Json]:
+    """What trackers show of the result: every system's metrics on the sealed test, and the verdict."""
+    found: dict[str, Json] = {
+        f"test/{evaluation.system}/{name}": interval.value
+        for evaluation in evaluations
+        for name, interval in evaluation.metrics.items()
+    }
+    return found | {"verdict": verdict.decision, "reasons": " ".join(verdict.reasons), "looks": verdict.looks}
 
 
 def _report(folder: RunFolder) -> None:
