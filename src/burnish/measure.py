@@ -14,7 +14,7 @@ from burnish.errors import DataError
 from burnish.evaluation.evaluate import primary_value
 from burnish.prepare import Prepared
 from burnish.progress import Progress, Silent
-from burnish.records import Example, Json, Message, Prediction, Source, TrainingResult
+from burnish.records import Example, Message, Prediction, Source, TrainingResult
 from burnish.runs import RunFolder, commit_folder, to_json, verify_folder
 from burnish.tasks import Task, make_task
 
@@ -24,8 +24,7 @@ if TYPE_CHECKING:
     from burnish.models.load import Loaded
     from burnish.systems.base import System
     from burnish.systems.local import LocalSystem
-
-OnLog = Callable[[dict[str, Json]], None]  # gets each line of metrics.jsonl
+    from burnish.training.loop import OnLog
 
 
 class Bench:

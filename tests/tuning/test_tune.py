@@ -136,7 +136,7 @@ class _Killed(BaseException):
 @pytest.mark.parametrize("step", [1, 8, 14])
 def test_killed_anywhere_and_resumed_equals_uninterrupted(task, tmp_path, monkeypatch, whole, step):
     """As after kill -9: nothing is caught, nothing is written any more."""
-    real, calls = loop._Trainer._try_step, []
+    real, calls = loop._Trainer._step, []
 
     def killing(self, *arguments):
         calls.append(1)
@@ -144,7 +144,7 @@ def test_killed_anywhere_and_resumed_equals_uninterrupted(task, tmp_path, monkey
             raise _Killed
         return real(self, *arguments)
 
-    monkeypatch.setattr(loop._Trainer, "_try_step", killing)
+    monkeypatch.setattr(loop._Trainer, "_step", killing)
     with pytest.raises(_Killed):
         tune(task, trials=7, metric="loss", runs_dir=tmp_path)
     study = next(tmp_path.glob("tune-*/study.jsonl"))
@@ -157,7 +157,7 @@ def test_killed_anywhere_and_resumed_equals_uninterrupted(task, tmp_path, monkey
 
 
 def test_ctrl_c_tells_the_best_so_far_and_more_trials_go_on(task, tmp_path, monkeypatch):
-    real, calls = loop._Trainer._try_step, []
+    real, calls = loop._Trainer._step, []
 
     def stopping(self, *arguments):
         calls.append(1)
@@ -165,7 +165,7 @@ def test_ctrl_c_tells_the_best_so_far_and_more_trials_go_on(task, tmp_path, monk
             os.kill(os.getpid(), signal.SIGINT)
         return real(self, *arguments)
 
-    monkeypatch.setattr(loop._Trainer, "_try_step", stopping)
+    monkeypatch.setattr(loop._Trainer, "_step", stopping)
     with pytest.raises(Interrupted, match=r"Ctrl-C.*best so far: trial 0, .*learning_rate 0.005") as caught:
         tune(task, trials=3, metric="loss", runs_dir=tmp_path)
     assert "--resume" in caught.value.fix
@@ -215,13 +215,13 @@ def test_a_trial_may_take_too_long(task, tmp_path):
 def test_the_time_of_the_search(task, tmp_path, monkeypatch):
     clock = [0.0]
     monkeypatch.setattr(search.time, "monotonic", lambda: clock[0])
-    real = loop._Trainer._try_step
+    real = loop._Trainer._step
 
     def slow(self, *arguments):
         clock[0] += 10
         return real(self, *arguments)
 
-    monkeypatch.setattr(loop._Trainer, "_try_step", slow)
+    monkeypatch.setattr(loop._Trainer, "_step", slow)
     notes = Notes()
     result = tune(task, trials=9, timeout=1, runs_dir=tmp_path, progress=notes)
     assert [trial.state for trial in result.trials] == ["done", "done", "running"]

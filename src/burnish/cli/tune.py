@@ -77,6 +77,8 @@ def tune(
     written += [(loaded.path, True)] if apply and loaded.path else []
     for target, overwrite in written if best and result.best != 0 else []:
         write_task_file(loaded, best, target, overwrite=overwrite)
+        if overrides:
+            typer.echo(f"note: {target} does not hold what --set changed: {', '.join(overrides)}", err=True)
     if as_json:
         from burnish.runs import to_json
 

@@ -55,7 +55,7 @@ def run_trial(
     training = trial_training(bench.settings, settings, rows, by)
     known = set(study.trials[trial.number].intermediate_values)
 
-    def on_log(line: dict[str, Json]) -> None:
+    def on_log(line: Mapping[str, Json]) -> None:
         if "validation_loss" in line:
             share = line["step"] / total
             at = max(1, round(EVALUATIONS * share))
