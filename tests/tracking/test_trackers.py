@@ -333,8 +333,9 @@ def test_what_is_told():
 
 def test_the_training_process_loads_no_tracker(tmp_path):
     before = set(sys.modules)
-    if find_spec("mlflow"):
-        follow("mlflow", tmp_path / "runs" / "b")
+    for name in ("tensorboard", "wandb"):
+        if find_spec(name):
+            follow(name, tmp_path / "runs" / "b")
     assert not {name.split(".")[0] for name in set(sys.modules) - before} & {
         "mlflow",
         "wandb",

@@ -31,6 +31,7 @@ _NOT_SEARCHED = {
     "method": "the methods want other rates: tune each by itself with --set training.method=…",
     "train_on": "the loss would be over other tokens: set it under training",
     "shared_prefix": "it changes no result: set it under training",
+    "gradient_checkpointing": "it changes no result: set it under training",
     "dtype": "it changes the base model: set it under training",
     "max_length": "trials would be measured on other examples: set it under training",
     "max_dropped": "it changes no weight: set it under training",
