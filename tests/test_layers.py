@@ -283,7 +283,7 @@ def test_help_loads_nothing_heavy(start: str) -> None:
         ),
         ("data/odd.py", "from ..models.load import load_model", "data/odd.py:1 imports burnish.models.load, another"),
         ("config/odd.py", "from burnish import runs", "config/odd.py:1 imports burnish.runs, another folder"),
-        ("runs/odd.py", "from burnish import run", "runs/odd.py:1 (layer 0) imports burnish (layer 4)"),
+        ("runs/odd.py", "from burnish import run", "runs/odd.py:1 (layer 0) imports burnish (layer 5)"),
         (
             "tasks/odd.py",
             "def f():\n    import torch.nn",

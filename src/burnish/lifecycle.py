@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from burnish.config import LoadedTask, load_task, task_from
-from burnish.errors import DataError, RunError
+from burnish.errors import RunError
 from burnish.evaluation.evaluate import comparisons, evaluate
 from burnish.evaluation.gate import decide
 from burnish.measure import Bench
-from burnish.prepare import Prepared, prepare
+from burnish.prepare import Prepared, prepare, refuse_errors
 from burnish.progress import Progress, Silent
 from burnish.records import Evaluation, Example, Interval, Json, Paired, Prediction, Verdict
 from burnish.runs import (
@@ -234,14 +234,7 @@ def _unfinished(root: Path, loaded: LoadedTask) -> RunFolder:
 def _keep_check(folder: RunFolder, prepared: Prepared, progress: Progress) -> None:
     """Write data_report.json; an error among the findings stops the run."""
     write_json(folder.path / "data_report.json", prepared.report)
-    errors = [finding for finding in prepared.report.findings if finding.severity == "error"]
-    for finding in prepared.report.findings:
-        if finding.severity != "info":
-            progress.notice(f"{finding.kind}: {finding.message}", warning=True)
-    if errors:
-        first = errors[0]
-        place = f"{first.rows[0].file}:{first.rows[0].line}" if first.rows else None
-        raise DataError(f"{first.kind}: {first.message}", where=place, fix=first.advice)
+    refuse_errors(prepared.report, progress)
 
 
 def _keep_split(folder: RunFolder, prepared: Prepared, progress: Progress) -> None:

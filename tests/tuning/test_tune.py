@@ -259,6 +259,23 @@ def test_what_cannot_be_measured_is_refused(task, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_data_that_a_run_refuses_are_refused(task, tmp_path, monkeypatch):
+    from burnish.errors import DataError
+    from burnish.records import Finding
+
+    real = search.prepare
+
+    def faulty(*arguments, **options):
+        prepared = real(*arguments, **options)
+        report = replace(prepared.report, findings=(Finding("leak", "error", 1, "a leak", "mend it"),))
+        return prepared._replace(report=report)
+
+    monkeypatch.setattr(search, "prepare", faulty)
+    with pytest.raises(DataError, match="leak: a leak"):
+        tune(task, runs_dir=tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_small_gain_is_not_called_one(task, tmp_path):
     result = tune(task, trials=3, runs_dir=tmp_path)
     assert result.metric == "accuracy"

@@ -70,5 +70,6 @@ def test_what_cannot_be_edited_is_said_with_the_lines_to_paste(tmp_path):
 def test_lines_to_paste_are_yaml():
     values = FOUND | {"lora_rank_stabilised": True, "num_epochs": 3.0, "weight_decay": 1e-5}
     assert yaml.safe_load(yaml_lines(values))["training"]["lora_r"] == 8
+    assert yaml.safe_load(yaml_lines(values))["training"]["weight_decay"] == 1e-5
     assert "lora_rank_stabilised: true" in yaml_lines(values)
     assert with_settings(HEAD, "f", values).count("training:") == 1

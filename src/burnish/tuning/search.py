@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from burnish.config import Candidates, LoadedTask, TaskConfig, load_task, task_from
 from burnish.errors import ConfigError, Interrupted, TrainingError
 from burnish.measure import Bench
-from burnish.prepare import Prepared, prepare
+from burnish.prepare import Prepared, prepare, refuse_errors
 from burnish.progress import Progress, Silent
 from burnish.records import Trial, Tuning
 from burnish.reports.tuning import value_words, words, write_tuning_page
@@ -70,6 +70,7 @@ def tune(
     root = Path(runs_dir)
     progress.stage("check", "reading the examples and looking for what is wrong with them")
     prepared = prepare(loaded, allow_bad_rows=allow_bad_rows, progress=progress)
+    refuse_errors(prepared.report, progress)
     same = describe(
         loaded.config.model_dump(mode="json", by_alias=True),
         space_json(plan.space),

@@ -34,7 +34,9 @@ def _scalar(value: Json) -> str:
     import yaml
 
     if isinstance(value, float):
-        return f"{value:.12g}"
+        digits, e, power = f"{value:.12g}".partition("e")
+        # YAML 1.1, which other tools read, takes 1e-05 for text.
+        return f"{digits if '.' in digits else digits + '.0'}e{power}" if e else digits
     text: str = yaml.safe_dump(value, default_flow_style=True, width=10_000)
     return text.removesuffix("\n").removesuffix("...").strip()
 
