@@ -194,6 +194,7 @@ ALIAS_VALUES: dict[str, tuple[Any, Any]] = {
     "output_schema": ({"type": "object"}, {"type": "object"}),
     "regex": ("a+", "a+"), "task_type": ("generation", "generation"),
     "random_state": (3, 3), "random_seed": (3, 3),
+    "report_to": ("wandb", ["wandb"]), "n_trials": (9, 9),
     "max_new_tokens": (9, 9), "max_tokens": (9, 9), "temperature": (0.5, 0.5),
     "adapter": ("lora", "lora"), "finetuning_type": ("lora", "lora"), "use_peft": (True, "lora"),
     "sequence_len": (99, 99), "cutoff_len": (99, 99), "max_seq_length": (99, 99), "max_seq_len": (99, 99),

@@ -25,6 +25,8 @@ HEAVY = {
     "gguf",
     "jsonschema",
     "llguidance",
+    "mlflow",
+    "optuna",
     "peft",
     "plotly",
     "pyarrow",
@@ -33,9 +35,12 @@ HEAVY = {
     "safetensors",
     "scipy",
     "sklearn",
+    "tensorboard",
     "tokenizers",
     "torch",
+    "trackio",
     "transformers",
+    "wandb",
 }
 
 Sources = Mapping[str, str]  # path below src/burnish, with slashes -> text
@@ -278,7 +283,7 @@ def test_help_loads_nothing_heavy(start: str) -> None:
         ),
         ("data/odd.py", "from ..models.load import load_model", "data/odd.py:1 imports burnish.models.load, another"),
         ("config/odd.py", "from burnish import runs", "config/odd.py:1 imports burnish.runs, another folder"),
-        ("runs/odd.py", "from burnish import run", "runs/odd.py:1 (layer 0) imports burnish (layer 4)"),
+        ("runs/odd.py", "from burnish import run", "runs/odd.py:1 (layer 0) imports burnish (layer 5)"),
         (
             "tasks/odd.py",
             "def f():\n    import torch.nn",

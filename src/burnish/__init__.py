@@ -65,6 +65,8 @@ if TYPE_CHECKING:
         Split,
         ToolCall,
         TrainingResult,
+        Trial,
+        Tuning,
         Verdict,
     )
     from burnish.reports.html import write_report
@@ -79,6 +81,7 @@ if TYPE_CHECKING:
     from burnish.training.objectives.base import Item, Objective
     from burnish.training.objectives.make import make_objective
     from burnish.training.objectives.sft import sft_loss
+    from burnish.tuning.search import tune
 
 __version__ = "0.1.0"
 
@@ -102,7 +105,7 @@ _HOMES = {
     "burnish.progress": "Progress Silent",
     "burnish.records": (
         "Completion DataReport Evaluation Example Finding Interval JsonSchema Labels Message Paired Parsed "
-        "Prediction Source Split ToolCall TrainingResult Verdict"
+        "Prediction Source Split ToolCall TrainingResult Trial Tuning Verdict"
     ),
     "burnish.reports.html": "write_report",
     "burnish.reports.model_card": "write_model_card",
@@ -116,6 +119,7 @@ _HOMES = {
     "burnish.training.objectives.base": "Item Objective",
     "burnish.training.objectives.make": "make_objective",
     "burnish.training.objectives.sft": "sft_loss",
+    "burnish.tuning.search": "tune",
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names.split()}
 
@@ -161,6 +165,8 @@ __all__ = [
     "TrainingConfig",
     "TrainingError",
     "TrainingResult",
+    "Trial",
+    "Tuning",
     "Verdict",
     "__version__",
     "attach_adapter",
@@ -188,6 +194,7 @@ __all__ = [
     "split_examples",
     "task_from",
     "train",
+    "tune",
     "write_model_card",
     "write_report",
 ]

@@ -11,7 +11,7 @@ from burnish.config import LoadedTask, TaskConfig, TrainingConfig
 from burnish.evaluation.evaluate import primary_value
 from burnish.prepare import Prepared
 from burnish.progress import Progress
-from burnish.records import Json, Message
+from burnish.records import Json, Message, TrainingResult
 from burnish.runs import to_json
 from burnish.tasks import Task
 from burnish.tasks.preference import Preference, is_pair
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from burnish.systems.judge import Judge, Score
     from burnish.systems.local import LocalSystem
     from burnish.training.encode import Encoding
+    from burnish.training.loop import OnLog
     from burnish.training.objectives.base import Objective
     from burnish.training.parallel import Group
 
@@ -57,18 +58,25 @@ def fit(
     group: the processes that train together, each calling this with the same task.
     Raises TrainingError, ModelError, Interrupted.
     """
-    from burnish.models.adapters import QUANTISATION, adapter_state, attach_adapter, write_adapter
-    from burnish.training.loop import train
+    from burnish.models.adapters import QUANTISATION
     from burnish.training.parallel import Group
 
     group = group or Group()
-    config, settings, task = loaded.config, loaded.config.training, prepared.task
+    settings = loaded.config.training
     base = base or load_base(loaded, progress, place=not group.sharded, quantise=QUANTISATION.get(settings.method))
     if chat is None:
         chat = chat_of(base)
         for notice in chat.notices:
             progress.notice(notice)
-    encoding, validation = _encode(config, prepared, base, chat, progress)
+    tuned = attach(base, settings, loaded.config.seed)
+    result = train_attached(loaded, prepared, folder, progress, tuned, chat, group=group)
+    return keep(loaded, prepared, folder, tuned, chat, result, group=group)
+
+
+def attach(base: Loaded, settings: TrainingConfig, seed: int) -> Loaded:
+    """The base with what the settings train; the base's own modules are changed."""
+    from burnish.models.adapters import attach_adapter
+
     model = attach_adapter(
         base.model,
         method=settings.method,
@@ -79,30 +87,68 @@ def fit(
         rank_stabilised=settings.lora_rank_stabilised,
         bottleneck=settings.bottleneck_size,
         virtual_tokens=settings.virtual_tokens,
-        seed=config.seed,
+        seed=seed,
     )
-    result = train(
-        model,
+    return base._replace(model=model)
+
+
+def train_attached(
+    loaded: LoadedTask,
+    prepared: Prepared,
+    folder: Path,
+    progress: Progress,
+    tuned: Loaded,
+    chat: Chat,
+    *,
+    group: Group | None = None,
+    on_log: OnLog | None = None,
+) -> TrainingResult:
+    """Train what `attach` attached, with the task's settings; the model then holds the best of it."""
+    from burnish.training.loop import train
+    from burnish.training.parallel import Group
+
+    config = loaded.config
+    encoding, validation = _encode(config, prepared, tuned, chat, progress)
+    return train(
+        tuned.model,
         encoding.rows,
         validation.rows,
-        settings=settings,
+        settings=config.training,
         seed=config.seed,
-        device=base.device,
+        device=tuned.device,
         folder=folder,
-        metric=_validation_metric(config, prepared, base._replace(model=model), chat, progress),
-        metric_name=task.metrics[0].name,
+        metric=_validation_metric(config, prepared, tuned, chat, progress),
+        metric_name=prepared.task.metrics[0].name,
         progress=progress,
-        objective=_objective(settings),
-        group=group,
+        objective=_objective(config.training),
+        on_log=on_log,
+        group=group or Group(),
     )
+
+
+def keep(
+    loaded: LoadedTask,
+    prepared: Prepared,
+    folder: Path,
+    tuned: Loaded,
+    chat: Chat,
+    result: TrainingResult,
+    *,
+    group: Group | None = None,
+) -> Fitted:
+    """Write what was trained under a temporary name in the run's folder; the first process alone."""
+    from burnish.models.adapters import adapter_state, write_adapter
+    from burnish.training.parallel import Group
+
+    group = group or Group()
     about = to_json(result) | {"adapter_dir": str(folder / "adapter"), "processes": group.size}
     about.pop("history")
-    state = adapter_state(model) if group.sharded else None
+    state = adapter_state(tuned.model) if group.sharded else None
     if group.rank > 0:
-        return Fitted(None, base.base_hash, about)
+        return Fitted(None, tuned.base_hash, about)
     temporary = Path(tempfile.mkdtemp(dir=folder, prefix=".adapter.", suffix=".tmp"))
-    write_adapter(model, base.tokenizer, temporary, _info(config, prepared, base, chat), state=state)
-    return Fitted(temporary, base.base_hash, about)
+    write_adapter(tuned.model, tuned.tokenizer, temporary, _info(loaded.config, prepared, tuned, chat), state=state)
+    return Fitted(temporary, tuned.base_hash, about)
 
 
 def _objective(settings: TrainingConfig) -> Objective:

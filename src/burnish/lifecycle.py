@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from burnish.config import LoadedTask, load_task, task_from
-from burnish.errors import DataError, RunError
+from burnish.errors import RunError
 from burnish.evaluation.evaluate import comparisons, evaluate
 from burnish.evaluation.gate import decide
 from burnish.measure import Bench
-from burnish.prepare import Prepared, prepare
+from burnish.prepare import Prepared, prepare, refuse_errors
 from burnish.progress import Progress, Silent
 from burnish.records import Evaluation, Example, Interval, Json, Paired, Prediction, Verdict
 from burnish.runs import (
@@ -34,6 +34,7 @@ from burnish.runs import (
     write_predictions,
 )
 from burnish.team import Together, together
+from burnish.tracking.hub import Trackers, require_trackers
 
 if TYPE_CHECKING:
     from burnish.models.export import Replay
@@ -83,13 +84,17 @@ def _run(
     loaded = _load(task)
     for notice in loaded.notices:
         progress.notice(notice)
+    require_trackers(loaded.config.trackers)
     folder = (
         _unfinished(root, loaded) if resume else new_run(root, loaded.config.name, _settings(loaded), command=command)
     )
     team.began(folder.path)
     progress.stage("run", str(folder.path))
     config = loaded.config
-    with folder.lock():
+    trackers = Trackers(
+        config.trackers, folder.path, project=config.name, config=_settings(loaded), progress=progress
+    )
+    with folder.lock(), trackers:
         with folder.stage("checking"):
             progress.stage("check", "reading the examples and looking for what is wrong with them")
             prepared = prepare(loaded, allow_bad_rows=allow_bad_rows, progress=progress)
@@ -103,7 +108,7 @@ def _run(
                 _answers(folder, name, prepared, bench)
         with folder.stage("training"):
             progress.stage("train", bench.training_words())
-            bench.train()
+            bench.train(trackers.log)
         with folder.stage("evaluating"):
             progress.stage("evaluate", f"the tuned model on {len(prepared.split.test)} sealed examples")
             # Written down first: a crash after the look must not hide it.
@@ -115,6 +120,7 @@ def _run(
                 evaluations, paired, candidate=CANDIDATE, margin=goal.margin, target=goal.target, looks=looks
             )
             write_json(folder.path / "verdict.json", verdict)
+            trackers.finish(_tracked(evaluations, verdict))
         with folder.stage("reporting"):
             _report(folder)
         folder.set_status("done")
@@ -269,14 +275,7 @@ def _unfinished(root: Path, loaded: LoadedTask) -> RunFolder:
 def _keep_check(folder: RunFolder, prepared: Prepared, progress: Progress) -> None:
     """Write data_report.json; an error among the findings stops the run."""
     write_json(folder.path / "data_report.json", prepared.report)
-    errors = [finding for finding in prepared.report.findings if finding.severity == "error"]
-    for finding in prepared.report.findings:
-        if finding.severity != "info":
-            progress.notice(f"{finding.kind}: {finding.message}", warning=True)
-    if errors:
-        first = errors[0]
-        place = f"{first.rows[0].file}:{first.rows[0].line}" if first.rows else None
-        raise DataError(f"{first.kind}: {first.message}", where=place, fix=first.advice)
+    refuse_errors(prepared.report, progress)
 
 
 def _keep_split(folder: RunFolder, prepared: Prepared, progress: Progress) -> None:
@@ -324,6 +323,16 @@ def _evaluate(
     paired = comparisons(prepared.task, test, answers, candidate=CANDIDATE, seed=seed)
     write_evaluation(folder.path / "evaluation.json", evaluations, paired)
     return evaluations, paired
+
+
+def _tracked(evaluations: Sequence[Evaluation], verdict: Verdict) -> dict[str, Json]:
+    """What trackers show of the result: every system's metrics on the sealed test, and the verdict."""
+    found: dict[str, Json] = {
+        f"test/{evaluation.system}/{name}": interval.value
+        for evaluation in evaluations
+        for name, interval in evaluation.metrics.items()
+    }
+    return found | {"verdict": verdict.decision, "reasons": " ".join(verdict.reasons), "looks": verdict.looks}
 
 
 def _report(folder: RunFolder) -> None:

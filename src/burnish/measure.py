@@ -8,12 +8,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from burnish.config import LoadedTask, TaskConfig
+from burnish.config import LoadedTask, TaskConfig, TrainingConfig
 from burnish.errors import DataError
-from burnish.fit import Fitted, chat_of, fit, judge_system, load_base, local_system
+from burnish.fit import Fitted, attach, chat_of, judge_system, keep, load_base, local_system, train_attached
 from burnish.prepare import Prepared
 from burnish.progress import Progress, Silent
-from burnish.records import Example, Message, Prediction, Source
+from burnish.records import Example, Message, Prediction, Source, TrainingResult
 from burnish.runs import RunFolder, commit_folder, read_jsonl, verify_folder
 from burnish.tasks import make_task
 from burnish.tasks.preference import Preference
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from burnish.systems.base import System
     from burnish.systems.judge import Score
     from burnish.systems.local import LocalSystem
+    from burnish.training.loop import OnLog
 
 Team = Callable[[LoadedTask, Prepared, Path, Progress], Fitted]
 
@@ -54,6 +55,11 @@ class Bench:
         self._model_is_base = True
         self._chat_template: Chat | None = None
 
+    @property
+    def settings(self) -> TrainingConfig:
+        """The task file's training settings."""
+        return self._config.training
+
     def predict(self, name: str, examples: Sequence[Example]) -> list[Prediction]:
         """Answers of a baseline or of the tuned model."""
         return self._system(name).predict(examples, self._progress)
@@ -75,12 +81,12 @@ class Bench:
             f"{training.num_epochs:g} epochs, rate {training.learning_rate:g}"
         )
 
-    def train(self) -> None:
+    def train(self, on_log: OnLog | None = None) -> None:
         """Train and leave adapter/ in the run folder; a finished adapter is not trained again."""
         target = self._folder.path / "adapter"
         if target.exists() and not verify_folder(target):
             return
-        fitted = self._fit()
+        fitted = self._fit(on_log)
         assert fitted.folder is not None, "the first process writes what was trained"
         # Noted before the adapter gets its name: a crash in between trains the last steps again, and loses nothing.
         self._folder.update(training=fitted.about, base_model_hash=fitted.base_hash)
@@ -90,16 +96,41 @@ class Bench:
         if fitted.about["overfit"]:
             self._progress.notice(str(fitted.about["overfit"]), warning=True)
 
-    def _fit(self) -> Fitted:
+    def _fit(self, on_log: OnLog | None) -> Fitted:
+        folder = self._folder.path
         if self._team is not None:
             self._model = None  # the memory is for those who train
-            return self._team(self._task_file, self._prepared, self._folder.path, self._progress)
+            fitted = self._team(self._task_file, self._prepared, folder, self._progress)
+            if on_log is not None:
+                for line in read_jsonl(folder / "metrics.jsonl"):
+                    on_log(line)
+            return fitted
+        result = self.fit(self._config.training, folder, on_log)
+        assert self._model is not None
+        return keep(self._task_file, self._prepared, folder, self._model, self._chat(), result)
+
+    def fit(self, settings: TrainingConfig, folder: Path, on_log: OnLog | None = None) -> TrainingResult:
+        """Train on the base model with these settings; the model then holds the best of what was trained.
+
+        folder: gets metrics.jsonl and checkpoints/. `release` takes it off again.
+        """
         from burnish.models.adapters import QUANTISATION
 
-        base = self._base(QUANTISATION.get(self._config.training.method))
-        chat = self._chat()
-        self._model_is_base = False
-        return fit(self._task_file, self._prepared, self._folder.path, self._progress, base=base, chat=chat)
+        base, chat = self._base(QUANTISATION.get(settings.method)), self._chat()
+        self._model, self._model_is_base = attach(base, settings, self._config.seed), False
+        task = replace(self._task_file, config=self._config.model_copy(update={"training": settings}))
+        return train_attached(task, self._prepared, folder, self._progress, self._model, chat, on_log=on_log)
+
+    def release(self) -> None:
+        """Make the model the base again: an adapter is taken off, or all is let go and loaded anew when needed."""
+        if self._model is None or self._model_is_base:
+            return
+        inner = getattr(self._model.model, "base_model", None)
+        if hasattr(self._model.model, "peft_config") and hasattr(type(inner), "unload"):
+            self._model = self._model._replace(model=self._model.model.unload())
+            self._model_is_base = True
+        else:
+            self._model = None
 
     def _system(self, name: str) -> System:
         split, task = self._prepared.split, self._prepared.task

@@ -73,6 +73,18 @@ def prepare(
     return Prepared(task, split, report, examples_fingerprint(everything), labels)
 
 
+def refuse_errors(report: DataReport, progress: Progress) -> None:
+    """Tell what the check found; DataError for the first error among it."""
+    errors = [finding for finding in report.findings if finding.severity == "error"]
+    for finding in report.findings:
+        if finding.severity != "info":
+            progress.notice(f"{finding.kind}: {finding.message}", warning=True)
+    if errors:
+        first = errors[0]
+        place = f"{first.rows[0].file}:{first.rows[0].line}" if first.rows else None
+        raise DataError(f"{first.kind}: {first.message}", where=place, fix=first.advice)
+
+
 def _read(loaded: LoadedTask, paths: Sequence[Path], allow_bad_rows: int, progress: Progress) -> list[Example]:
     reading: Reading = read_examples(
         [near(path) for path in paths], allow_bad_rows=allow_bad_rows, show=SHOWN, **reading_options(loaded)

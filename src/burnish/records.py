@@ -248,3 +248,47 @@ class TrainingResult:
     stopped_early: bool
     overfit: str | None
     history: tuple[Mapping[str, Json], ...] = field(default_factory=tuple, hash=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """One training of a search. state: pruned trials were stopped early, running ones wait for --resume.
+
+    settings: what the trial sets, by name of the setting. value: what the search maximises, of the best evaluation;
+    loss, metric and step: of that evaluation, on validation examples. reason: why it was pruned or failed.
+    curve: value by evaluation; the evaluations of all trials lie at equal shares of their steps.
+    """
+
+    number: int
+    state: Literal["done", "pruned", "failed", "running"]
+    settings: Mapping[str, Json] = field(hash=False)
+    value: float | None
+    loss: float | None
+    metric: float | None
+    step: int | None
+    seconds: float
+    reason: str | None
+    curve: Mapping[str, float] = field(default_factory=dict, hash=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Tuning:
+    """A search: trial 0 has the task file's own settings, `best` is the number of the best one (None: all failed).
+
+    metric: what the best is best at, a metric's name or "validation_loss"; examples: that it was measured on.
+    gain: the best minus trial 0, in the metric's units, above 0 when better; standard_error: of that difference, at
+    most, None where it is not known. importance: share of each setting in the variance (PED-ANOVA), once there are
+    enough trials. remarks: what a reader should know, one sentence each.
+    """
+
+    name: str
+    path: str
+    metric: str
+    examples: int
+    trials: tuple[Trial, ...]
+    best: int | None
+    gain: float | None
+    standard_error: float | None
+    search: Mapping[str, Json] = field(hash=False)
+    importance: Mapping[str, float] = field(hash=False)
+    remarks: tuple[str, ...]

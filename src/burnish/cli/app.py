@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from burnish.cli import data, export, machine, predict, run, runs
+from burnish.cli import data, export, machine, predict, run, runs, tune
 from burnish.cli.options import examples
 from burnish.cli.shell import Shell
 
@@ -71,6 +71,16 @@ app.command(
         "burnish run my-task --json --quiet | jq .verdict",
     ),
 )(run.run)
+app.command(
+    "tune",
+    short_help="Search training settings on the validation part.",
+    epilog=examples(
+        "burnish tune my-task",
+        "burnish tune my-task --trials 40 --search learning_rate,batch_size",
+        "burnish tune my-task --resume",
+        "burnish tune my-task --write my-task/tuned.yaml",
+    ),
+)(tune.tune)
 app.command(
     "runs",
     short_help="List the runs, the newest first.",

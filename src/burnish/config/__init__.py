@@ -3,6 +3,7 @@
 from burnish.config.init import init_task
 from burnish.config.read import LoadedTask, load_task, task_from
 from burnish.config.schema import json_schema_of_task_file
+from burnish.config.search import Candidates, Range, candidates
 from burnish.config.settings import (
     METRICS,
     BaselineName,
@@ -14,20 +15,25 @@ from burnish.config.settings import (
     SplitConfig,
     TaskConfig,
     TrainingConfig,
+    TuneConfig,
 )
 
 __all__ = [
     "METRICS",
     "BaselineName",
+    "Candidates",
     "DataConfig",
     "FewShotConfig",
     "GenerationConfig",
     "GoalConfig",
     "LoadedTask",
+    "Range",
     "Settings",
     "SplitConfig",
     "TaskConfig",
     "TrainingConfig",
+    "TuneConfig",
+    "candidates",
     "init_task",
     "json_schema_of_task_file",
     "load_task",

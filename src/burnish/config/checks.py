@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from typing import Any, Protocol
 
+from burnish.config.search import check_search
 from burnish.config.settings import METRICS, TaskConfig, TrainingConfig
 from burnish.config.words import nearest
 from burnish.config.yaml_tree import Key, dotted
@@ -28,6 +29,7 @@ def check_settings(config: TaskConfig, report: Report, notices: list[str], *, ki
     _check_pattern(config, report)
     _check_split(config, report, notices)
     _check_rest(config, report)
+    check_search(config.tune.search, config.training.method, report)
 
 
 def _check_kind_keys(config: TaskConfig, report: Report) -> None:
@@ -202,5 +204,8 @@ def _check_rest(config: TaskConfig, report: Report) -> None:
         if count > 1:
             last = len(config.baselines) - 1 - config.baselines[::-1].index(baseline)
             report(("baselines", last), "the baseline appears twice", baseline, "keep one")
+    for index, tracker in enumerate(config.trackers):
+        if tracker in config.trackers[:index]:
+            report(("trackers", index), "the tracker appears twice", tracker, "keep one")
     if not config.instruction.strip():
         report(("instruction",), "must not be empty", config.instruction, "say in a sentence what the model is to do")

@@ -80,6 +80,14 @@ def _stage(value: Any) -> Any:
     raise ValueError("only the stages sft, dpo and kto have a counterpart")
 
 
+def _trackers(value: Any) -> Any:
+    if value in (None, "none", "None", ["none"]):
+        return []
+    if value in ("all", ["all"]):
+        raise ValueError("name the trackers, for example [tensorboard, wandb]")
+    return [value] if isinstance(value, str) else value
+
+
 _AXOLOTL, _FACTORY, _UNSLOTH, _TRL, _OPENAI = "Axolotl", "LLaMA-Factory", "Unsloth", "TRL", "OpenAI"
 
 ALIASES: dict[str, Alias] = {
@@ -105,6 +113,8 @@ ALIASES: dict[str, Alias] = {
     "task_type": Alias("kind", "Kiln"),
     "random_state": Alias("seed", _UNSLOTH),
     "random_seed": Alias("seed", "Ludwig"),
+    "report_to": Alias("trackers", f"{_TRL}, {_FACTORY}, transformers", _trackers),
+    "n_trials": Alias("tune.trials", "optuna"),
     "max_new_tokens": Alias("generation.max_new_tokens", f"{_FACTORY}, transformers"),
     "max_tokens": Alias("generation.max_new_tokens", _OPENAI),
     "temperature": Alias("generation.temperature", _OPENAI),

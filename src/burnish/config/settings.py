@@ -25,6 +25,21 @@ METRICS: dict[Kind, tuple[str, ...]] = {
     "preference": ("pair_accuracy", "length_controlled_win_rate"),
 }
 
+# The values of tune.search, for editors.
+SEARCH_SCHEMA: dict[str, Any] = {
+    "additionalProperties": {
+        "anyOf": [
+            {"type": "array", "minItems": 2},
+            {
+                "type": "object",
+                "properties": {"low": {"type": "number"}, "high": {"type": "number"}, "log": {"type": "boolean"}},
+                "required": ["low", "high"],
+                "additionalProperties": False,
+            },
+        ]
+    }
+}
+
 
 def _accepts_bool(annotation: Any) -> bool:
     if get_origin(annotation) in (Union, UnionType, Annotated):
@@ -216,7 +231,24 @@ class GenerationConfig(Settings):
     tokens_per_batch: int = Field(default=16384, ge=64, description="Token budget of one generation batch.")
 
 
+class TuneConfig(Settings):
+    """`burnish tune`: settings of training tried on the validation part."""
+
+    trials: int = Field(default=20, ge=1, le=10_000, description="Trainings, the task file's own settings first.")
+    timeout: float | None = Field(default=None, gt=0, description="Stop after this many minutes; --resume goes on.")
+    trial_timeout: float | None = Field(default=None, gt=0, description="Most minutes of one trial.")
+    metric: Literal["metric", "loss"] | None = Field(
+        default=None, description="What the best trial is best at (default: training.select_by)."
+    )
+    search: dict[str, Any] = Field(  # config/search.py checks it
+        default={},
+        description="Setting of training to a list of values or {low, high, log} (default: rate, rank, epochs).",
+        json_schema_extra=SEARCH_SCHEMA,
+    )
+
+
 BaselineName = Literal["majority", "prompt", "few_shot"]
+TrackerName = Literal["tensorboard", "wandb", "mlflow", "trackio"]
 
 
 class TaskConfig(Settings):
@@ -245,6 +277,8 @@ class TaskConfig(Settings):
     )
     few_shot: FewShotConfig = Field(default=FewShotConfig(), description="The few_shot baseline.")
     generation: GenerationConfig = Field(default=GenerationConfig(), description="How local systems answer.")
+    trackers: list[TrackerName] = Field(default=[], description="Experiment trackers that are told of the training.")
+    tune: TuneConfig = Field(default=TuneConfig(), description="What `burnish tune` searches.")
     split: SplitConfig = Field(default=SplitConfig(), description="How rows are divided.")
     seed: int = Field(default=7, ge=0, lt=2**32, description="Seeds the split, the order and the weights.")
 

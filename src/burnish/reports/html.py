@@ -49,14 +49,19 @@ def write_report(run_dir: Path) -> Path:
 
 def render_report(data: RunData) -> str:
     """The page as text."""
+    return render_page("report.html.j2", report_context(data))
+
+
+def render_page(template: str, context: Context) -> str:
+    """A page of ours: with the style sheet in it, allowed by its hash, and nothing else."""
     style = (TEMPLATES / "report.css").read_text(encoding="utf-8")
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
-    page: str = _template().render(style=Markup(style), style_hash=f"sha256-{digest}", **report_context(data))
+    page: str = _template(template).render(style=Markup(style), style_hash=f"sha256-{digest}", **context)
     return page
 
 
-@lru_cache(maxsize=1)
-def _template() -> Template:
+@lru_cache(maxsize=4)
+def _template(name: str) -> Template:
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     environment = Environment(
@@ -68,7 +73,7 @@ def _template() -> Template:
         finalize=_finalize,
     )
     environment.filters |= {"count": count, "percent": percent, "metric_name": metric_name, "seconds": seconds}
-    return environment.get_template("report.html.j2")
+    return environment.get_template(name)
 
 
 def _finalize(value: object) -> object:

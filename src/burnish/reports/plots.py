@@ -41,6 +41,15 @@ class Series(NamedTuple):
     points: Sequence[tuple[float, float]]
 
 
+class Dot(NamedTuple):
+    """A point with its tooltip. x: a number, or the index of a category; kind: "done", "pruned" or "best"."""
+
+    x: float
+    y: float
+    kind: str
+    title: str
+
+
 def _num(value: float) -> str:
     return f"{value:.1f}".rstrip("0").rstrip(".")
 
@@ -234,6 +243,63 @@ def _curve(line: Series, x: Callable[[float], float], y: Callable[[float], float
             value = percent(b) if share else f"{b:.4g}"
             out += _dot(x(a), y(b), 4, f"marker {line.kind}", f"{line.name} at {a:,.6g}: {value}")
     return out
+
+
+def scatter_plot(
+    dots: Sequence[Dot],
+    *,
+    x_name: str,
+    y_name: str,
+    label: str,
+    categories: Sequence[str] = (),
+    log: bool = False,
+    share: bool = False,
+) -> Markup:
+    """Points over a number or over categories. log: of x, by its decades; share: y is written in per cent."""
+    finite = [dot for dot in dots if math.isfinite(dot.x + dot.y)]
+    if not finite:
+        return Markup("")
+    place: Callable[[float], float] = math.log10 if log else float
+    xs, ys = [place(dot.x) for dot in finite], [dot.y for dot in finite]
+    low, high = (-0.5, len(categories) - 0.5) if categories else (min(xs), max(xs))
+    room = 0.05 * (high - low) or 0.5
+    low, high = (low, high) if categories else (low - room, high + room)
+    y_marks = ticks(min(ys), max(ys), 4)
+    x_marks = _marks(low, high, log, categories)
+
+    def draw(width: int) -> tuple[list[str], float]:
+        height = 240.0 if width == WIDE else 220.0
+        left, right, top, bottom = 62.0, width - 24.0, 24.0, height - 44.0
+
+        def x(value: float) -> float:
+            return left + (right - left) * (value - low) / (high - low)
+
+        def y(value: float) -> float:
+            return bottom - (bottom - top) * (value - y_marks[0]) / (y_marks[-1] - y_marks[0])
+
+        out = [_text(4, 14, y_name, "small")]
+        for tick in y_marks:
+            out.append(_line(left, y(tick), right, y(tick), "grid"))
+            out.append(_text(left - 8, y(tick) + 4, percent(tick) if share else f"{tick:g}", "small num", "end"))
+        out += [_text(x(at), bottom + 18, cut(name, 14), "small num", "middle") for at, name in x_marks]
+        out.append(_text((left + right) / 2, height - 6, x_name, "small", "middle"))
+        for dot in sorted(finite, key=lambda dot: dot.kind == "best"):
+            kind = {"pruned": "marker", "best": "mark strong"}.get(dot.kind, "marker metric")
+            out.append(_dot(x(place(dot.x)), y(dot.y), 6 if dot.kind == "best" else 4, kind, dot.title))
+        return out, height
+
+    return _figure(draw, label)
+
+
+def _marks(low: float, high: float, log: bool, categories: Sequence[str]) -> list[tuple[float, str]]:
+    """Where the x axis is labelled, with the labels. On a log axis 1, 2 and 5 times each power of ten."""
+    if categories:
+        return [(float(index), name) for index, name in enumerate(categories)]
+    if not log:
+        return [(tick, f"{tick:g}") for tick in ticks(low, high, 5) if low <= tick <= high]
+    decades = range(math.floor(low), math.ceil(high) + 1)
+    marks = [math.log10(factor) + power for power in decades for factor in ((1, 2, 5) if high - low < 2.5 else (1,))]
+    return [(mark, f"{10**mark:.3g}") for mark in marks if low <= mark <= high]
 
 
 def bar_plot(rows: Sequence[tuple[str, float]], *, label: str, unit: Callable[[float], str] = count) -> Markup:
