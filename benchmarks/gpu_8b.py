@@ -110,11 +110,11 @@ def _burnish(shape: str, steps: int, *, batch: int = BATCH, length: int = LENGTH
 def _qlora(shape: str, steps: int) -> dict[str, Any]:
     """The same shape in 4 bits. Weights are made and saved by another process, so that they are in no peak here."""
     import torch
-    from burnish.models.quantised import keep_layout, quantisation_config
     from transformers import AutoModelForCausalLM
 
     from burnish.models.attention import choose_attention
     from burnish.models.device import choose_dtype, detect
+    from burnish.models.quantised import keep_layout, quantisation_config
 
     device = detect()
     dtype = choose_dtype("auto", device)
@@ -144,7 +144,8 @@ def _train(
     from burnish.runs import read_jsonl
     from burnish.training.loop import peak_memory_mb
 
-    model = burnish.attach_adapter(model, r=16, alpha=32, seed=0)
+    method = "qlora" if getattr(model, "is_loaded_in_4bit", False) else "lora"
+    model = burnish.attach_adapter(model, method=method, r=16, alpha=32, seed=0)
     settings = burnish.TrainingConfig(
         learning_rate=1e-4, batch_size=batch, num_epochs=1000, max_steps=steps, evals_per_epoch=1e-6,
         checkpoint_steps=10**6, tokens_per_batch=max(16384, length), **options,

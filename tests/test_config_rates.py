@@ -105,3 +105,11 @@ def test_no_four_bits_change_nothing(folder, flag):
     loaded = task_from(TASK | {"training": flag}, folder)
     assert loaded.config.training.method == "lora"
     assert any("changes nothing" in notice for notice in loaded.notices)
+
+
+@pytest.mark.parametrize("method", ["prefix_tuning", "prompt_tuning"])
+def test_virtual_tokens_and_checkpointing_exclude_one_another(folder, method):
+    training = {"method": method, "gradient_checkpointing": True}
+    with pytest.raises(ConfigError, match="virtual tokens would be dropped"):
+        config(folder, training=training)
+    assert config(folder, training=training | {"method": "bottleneck"}).training.gradient_checkpointing

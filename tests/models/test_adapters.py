@@ -20,7 +20,7 @@ from burnish.models.adapters import (
     write_adapter,
 )
 from burnish.models.load import load_model, quiet_transformers
-from tiny import save_tiny, tiny_config, tiny_for, tiny_model
+from tiny import save_tiny, tiny_config, tiny_for, tiny_model, tiny_tokenizer
 
 INFO = AdapterInfo("tiny", "", "float32", "be brief", "short", {"kind": "generation"}, ("a", "b"), "{{ messages }}")
 
@@ -112,6 +112,14 @@ def test_another_quantisation_of_the_same_base_is_refused(tmp_path):
     with pytest.raises(ModelError, match="trained on a base in nf4") as caught:
         load_adapter(load_model(base, dtype="float32"), tmp_path / "adapter")
     assert "quantise='nf4'" in str(caught.value)
+
+
+def test_a_whole_model_with_sampling_settings_can_be_saved(tmp_path):
+    """Llama 2 comes with a temperature and without do_sample, which transformers loads but does not save."""
+    model = tiny_model(attention="eager")
+    model.generation_config.temperature = 0.9
+    write_adapter(model, tiny_tokenizer(), tmp_path, INFO._replace(method="full"))
+    assert json.loads((tmp_path / "generation_config.json").read_text())["temperature"] == 0.9
 
 
 def test_rank_stabilised_scale():

@@ -28,6 +28,7 @@ def check_settings(config: TaskConfig, report: Report, notices: list[str], *, ki
     _check_labels(config, report)
     _check_pattern(config, report)
     _check_split(config, report, notices)
+    _check_method(config, report)
     _check_rest(config, report)
     check_search(config.tune.search, config.training.method, report)
 
@@ -197,6 +198,18 @@ def _check_split(config: TaskConfig, report: Report, notices: list[str]) -> None
                     "a row may be in one part only",
                 )
             used[file] = part
+
+
+def _check_method(config: TaskConfig, report: Report) -> None:
+    training = config.training
+    if training.gradient_checkpointing and training.method in ("prefix_tuning", "prompt_tuning"):
+        # transformers drops the cache of keys and values there, and the virtual tokens with it, with a log line.
+        report(
+            ("training", "gradient_checkpointing"),
+            f"does not go with {training.method}: the virtual tokens would be dropped",
+            True,
+            "set it to false, and lower training.tokens_per_batch when memory is short",
+        )
 
 
 def _check_rest(config: TaskConfig, report: Report) -> None:

@@ -259,6 +259,10 @@ def write_adapter(
 
     if info.whole:
         with quiet_transformers():
+            try:
+                model.generation_config.validate(strict=True)
+            except ValueError:  # settings of sampling beside do_sample: false, as Llama 2 has them, are not saved
+                model.generation_config.do_sample = True
             model.save_pretrained(folder, state_dict=state)
             tokenizer.save_pretrained(folder)
     else:
