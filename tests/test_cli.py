@@ -150,7 +150,7 @@ def test_a_text_that_looks_like_an_option_is_none():
 # --- init, schema, check ---
 
 
-@pytest.mark.parametrize("kind", ["classification", "extraction", "generation", "tool_calling"])
+@pytest.mark.parametrize("kind", ["classification", "extraction", "generation", "tool_calling", "preference"])
 def test_init_writes_what_check_accepts(tmp_path: Path, kind: str):
     done = call("init", tmp_path / "mine", "--kind", kind)
     assert done.status == 0
@@ -282,6 +282,20 @@ def test_tokens_plain_marks_labelled_tokens(task: Path):
     assert "of them labelled" in done.out
     assert "café" not in done.out.partition("⟦")[0]  # the short prompt lists no labels
     assert "- café" in call("tokens", task, "-n", 1, "--full").out
+
+
+def test_tokens_of_a_pair_are_those_of_both_answers(tmp_path: Path):
+    from tiny import save_tiny
+
+    save_tiny(tmp_path / "model")
+    call("init", tmp_path / "mine", "--kind", "preference")
+    done = call("tokens", tmp_path / "mine", "--json", "-n", 2, "--set", f"model={tmp_path / 'model'}")
+    assert done.status == 0
+    rows = [json.loads(line) for line in (tmp_path / "mine" / "preference.jsonl").read_text().splitlines()]
+    assert [example["answer"] for example in done.json["examples"]] == ["chosen", "rejected"] * 2
+    for example in done.json["examples"]:
+        learned = "".join(piece["text"] for piece in example["pieces"] if piece["labelled"])
+        assert learned == rows[example["line"] - 1][example["answer"]] + "</s>"
 
 
 # --- run ---

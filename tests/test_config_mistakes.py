@@ -116,7 +116,7 @@ MISTAKES = {
 PREFERENCE = GOOD.replace("classification", "preference")
 PREFERENCE_MISTAKES = {
     "few-shot": Mistake("baselines: [prompt, few_shot]\n", 5, "baselines[1]", "few_shot is not for kind preference"),
-    "gamma for dpo": Mistake("simpo_gamma: 1\n", 5, "simpo_gamma", "for the objective simpo"),
+    "gamma for dpo": Mistake("simpo_gamma: 2\n", 5, "simpo_gamma", "for the objective simpo"),
     "smoothing for ipo": Mistake(
         "training: {dpo_loss: ipo, label_smoothing: 0.1}\n", 5, "training.label_smoothing", "ipo has none"
     ),

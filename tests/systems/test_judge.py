@@ -185,6 +185,7 @@ def test_rows_with_one_answer_cannot_be_judged() -> None:
         ("dpo", "lora", "implicit_reward"),
         ("kto", "dora", "implicit_reward"),
         ("dpo", "full", "average"),
+        ("dpo", "bottleneck", "average"),
         ("orpo", "lora", "average"),
         ("simpo", "lora", "average"),
         ("sft", "lora", "average"),
@@ -227,3 +228,26 @@ def test_without_pairs_every_desirable_answer_meets_every_undesirable_one() -> N
     # 4 comparisons: shorter twice, equal once, longer once.
     assert not system.prefers_longer
     assert system.log_odds == pytest.approx(math.log(3 / 2))
+
+
+@pytest.mark.parametrize("method", ["lora", "dora", "ia3", "prefix_tuning", "prompt_tuning"])
+def test_what_can_be_switched_off_is_the_untuned_model_then(method: Any) -> None:
+    from burnish.models.score import loglikelihoods
+
+    assert score_of("dpo", method) == "implicit_reward"
+    loaded, chat = tiny_loaded()
+    requests = requests_of(chat, pair("the dog ran", "the mat sat on the cat"))
+    before = loglikelihoods(loaded, requests)
+    tuned = loaded._replace(model=attach_adapter(loaded.model, method=method, r=4, virtual_tokens=3, seed=1))
+    torch.manual_seed(5)
+    with torch.no_grad():
+        for weight in tuned.model.parameters():
+            if weight.requires_grad:
+                weight.add_(torch.randn_like(weight) * 0.3)
+
+    def own(wanted: Sequence[tuple[Tokens, Tokens]], tell: Any) -> list[float]:
+        return loglikelihoods(tuned, wanted)
+
+    assert own(requests, None) != pytest.approx(before, abs=1e-3)
+    assert adapter_off(tuned, own)(requests, None) == pytest.approx(before, abs=1e-4)
+    assert own(requests, None) != pytest.approx(before, abs=1e-3)  # and it is on again

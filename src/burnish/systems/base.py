@@ -17,6 +17,7 @@ class System(Protocol):
     def predict(self, examples: Sequence[Example], progress: Progress) -> list[Prediction]:
         """Answer the examples, in order; `score` is left empty for evaluation to fill.
 
-        A system sees no target: it must not read `example.target`.
+        A system sees no target: it must not read `example.target`. Of a pair of answers it sees both, in an order
+        that does not tell which was chosen (`Preference.options`).
         """
         ...
