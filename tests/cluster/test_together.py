@@ -93,7 +93,7 @@ def test_stopped_killed_and_restarted_two_processes_end_as_one(folder, task, alo
             if len(workers) == 2 and log.read_text().count("learning_rate") > stopped + 2:
                 killed["worker"] = workers[1].pid
                 workers[1].kill()
-            time.sleep(0.01)
+            time.sleep(0.05)
 
     killed: dict[str, int] = {}
     notes = Notes()
@@ -102,7 +102,7 @@ def test_stopped_killed_and_restarted_two_processes_end_as_one(folder, task, alo
     resumed = burnish.run(task, runs_dir=runs, resume=True, processes=2, progress=notes)
     thread.join()
     assert resumed.path == run_dir
-    assert any(f"worker 1 of 2 (process {killed['worker']}) was ended by SIGKILL" in line for line in notes)
+    assert any(f"(process {killed['worker']}) was ended by SIGKILL" in line for line in notes)
     assert any("restart 1 of 1" in line for line in notes)
     assert_alike(run_dir, alone)
     assert read_json(run_dir / "run.json")["training"]["processes"] == 2

@@ -28,7 +28,7 @@ from burnish.training import checkpoints, loop
 from helpers_training import lora_model, run_training, settings
 
 KILLS = 50
-CONFIG = settings(num_epochs=2, evals_per_epoch=2, checkpoint_steps=2, lora_dropout=0.1, keep_checkpoints=2)
+CONFIG = settings(max_steps=6, evals_per_epoch=2, checkpoint_steps=2, lora_dropout=0.1, keep_checkpoints=2)
 WATCHED = ("burnish/training/", "burnish/runs/")
 
 
@@ -108,7 +108,7 @@ def killed_at_random(folder: Path) -> dict[str, Any]:
 def killed_in_a_save(folder: Path) -> dict[str, Any]:
     """Kill a save before each of its file operations; what would be resumed from then."""
     source = folder / "source"
-    forked(lambda: run_training(source, CONFIG.model_copy(update={"max_steps": 6, "keep_checkpoints": 9})) and None)
+    forked(lambda: run_training(source, CONFIG.model_copy(update={"keep_checkpoints": 9})) and None)
     kept = source / "checkpoints"
     model, _ = lora_model(CONFIG)
     optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], fused=True)

@@ -13,6 +13,9 @@ from burnish.config.yaml_tree import Key, dotted
 from burnish.records import KINDS
 
 
+SHARDED_METHODS = ("lora", "dora", "ia3", "full")
+
+
 class Report(Protocol):
     """Takes one mistake: our key, what is wrong, the value (None: nothing to show), the fix."""
 
@@ -213,6 +216,11 @@ def _check_method(config: TaskConfig, report: Report) -> None:
 
 
 def _check_rest(config: TaskConfig, report: Report) -> None:
+    training = config.training
+    if training.sharding != "none" and training.method not in SHARDED_METHODS:
+        what = f"weights are not cut over processes with method {training.method}"
+        fix = f"use training.sharding: none, or training.method: {', '.join(SHARDED_METHODS)}"
+        report(("training", "sharding"), what, training.sharding, fix)
     for baseline, count in Counter(config.baselines).items():
         if count > 1:
             last = len(config.baselines) - 1 - config.baselines[::-1].index(baseline)
