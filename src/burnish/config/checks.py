@@ -12,7 +12,6 @@ from burnish.config.words import nearest
 from burnish.config.yaml_tree import Key, dotted
 from burnish.records import KINDS
 
-
 SHARDED_METHODS = ("lora", "dora", "ia3", "full")
 
 
