@@ -54,6 +54,7 @@ if TYPE_CHECKING:
         Evaluation,
         Example,
         Finding,
+        Forgetting,
         Interval,
         JsonSchema,
         Labels,
@@ -101,8 +102,8 @@ _HOMES = {
     "burnish.models.token_losses": "TokenLosses",
     "burnish.progress": "Progress Silent",
     "burnish.records": (
-        "Completion DataReport Evaluation Example Finding Interval JsonSchema Labels Message Paired Parsed "
-        "Prediction Source Split ToolCall TrainingResult Verdict"
+        "Completion DataReport Evaluation Example Finding Forgetting Interval JsonSchema Labels Message Paired "
+        "Parsed Prediction Source Split ToolCall TrainingResult Verdict"
     ),
     "burnish.reports.html": "write_report",
     "burnish.reports.model_card": "write_model_card",
@@ -130,6 +131,7 @@ __all__ = [
     "Evaluation",
     "Example",
     "Finding",
+    "Forgetting",
     "Interrupted",
     "Interval",
     "Item",

@@ -10,11 +10,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from burnish.config import LoadedTask, TaskConfig
+from burnish.data.questions import Question
 from burnish.errors import DataError
 from burnish.evaluation.evaluate import primary_value
+from burnish.mixing import mixed_rows
 from burnish.prepare import Prepared
+from burnish.probing import ask
 from burnish.progress import Progress, Silent
-from burnish.records import Example, Message, Prediction, Source
+from burnish.records import Example, Message, Prediction, ProbeAnswer, Source
 from burnish.runs import RunFolder, commit_folder, to_json, verify_folder
 from burnish.tasks import Task, make_task
 
@@ -38,10 +41,16 @@ class Bench:
         self._model: Loaded | None = None
         self._model_is_base = True
         self._chat_template: Chat | None = None
+        self._saved: Loaded | None = None
 
     def predict(self, name: str, examples: Sequence[Example]) -> list[Prediction]:
         """Answers of a baseline or of the tuned model."""
         return self._system(name).predict(examples, self._progress)
+
+    def probe(self, questions: Sequence[Question], *, tuned: bool) -> list[ProbeAnswer]:
+        """Answers of the untuned or the tuned model to general questions."""
+        loaded = self._tuned() if tuned else self._base()
+        return ask(loaded, self._chat(), questions, self._progress)
 
     def training_words(self) -> str:
         """One line about what will be trained."""
@@ -78,7 +87,18 @@ class Bench:
                 f"{len(encoding.too_long)} training examples are longer than {limit} tokens and are left out",
                 warning=True,
             )
-        check_labels(encoding.rows, chat)
+        mixed = mixed_rows(
+            encoding.rows,
+            self._prepared.extras,
+            chat=chat,
+            engine=self._engine,
+            max_length=limit,
+            turns=settings.train_on,
+            epochs=settings.num_epochs,
+            folder=self._folder,
+            progress=self._progress,
+        )
+        check_labels(mixed.rows, chat)
         validation = encode(split.validation, task, chat, **options).rows
         model = attach_adapter(
             base.model,
@@ -93,7 +113,7 @@ class Bench:
         self._model, self._model_is_base = base._replace(model=model), False
         result = train(
             model,
-            encoding.rows,
+            mixed.rows,
             validation,
             settings=settings,
             seed=self._config.seed,
@@ -102,6 +122,7 @@ class Bench:
             metric=self._validation_metric(),
             metric_name=task.metrics[0].name,
             progress=self._progress,
+            epoch=mixed.epoch,
         )
         temporary = Path(tempfile.mkdtemp(dir=self._folder.path, prefix=".writing-"))
         write_adapter(model, base.tokenizer, temporary, self._info(base, chat))
@@ -161,15 +182,21 @@ class Bench:
 
         return Engine(self._base(), self._chat(), tokens_per_batch=self._config.generation.tokens_per_batch)
 
-    def _tuned_engine(self) -> Engine:
+    def _tuned(self) -> Loaded:
         """The saved adapter on a fresh base: what is measured is what is shipped."""
         from burnish.models.adapters import load_tuned
+
+        if self._saved is None or self._saved is not self._model:
+            self._model = self._saved = None  # not two models at once
+            folder, base_dir = self._folder.path / "adapter", self._task_file.base_dir
+            self._model = self._saved = load_tuned(folder, base_dir=base_dir, progress=self._progress)
+            self._model_is_base = False
+        return self._saved
+
+    def _tuned_engine(self) -> Engine:
         from burnish.models.generate import Engine
 
-        self._model = None  # not two models at once
-        tuned = load_tuned(self._folder.path / "adapter", base_dir=self._task_file.base_dir, progress=self._progress)
-        self._model, self._model_is_base = tuned, False
-        return Engine(tuned, self._chat(), tokens_per_batch=self._config.generation.tokens_per_batch)
+        return Engine(self._tuned(), self._chat(), tokens_per_batch=self._config.generation.tokens_per_batch)
 
     def _validation_metric(self) -> Callable[[], float] | None:
         """The primary metric of the model in training on the first validation examples."""

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from burnish.cli import data, machine, predict, run, runs
+from burnish.cli import data, machine, predict, probe, run, runs
 from burnish.cli.options import examples
 from burnish.cli.shell import Shell
 
@@ -93,6 +93,15 @@ app.command(
         "cat inputs.txt | burnish predict latest > answers.txt",
     ),
 )(predict.predict)
+app.command(
+    "probe",
+    short_help="Ask a model general questions, before and after tuning.",
+    epilog=examples(
+        "burnish probe smollm2-135m-instruct",
+        "burnish probe latest --file questions.jsonl --questions 200",
+        "burnish probe latest --json | jq .forgetting",
+    ),
+)(probe.probe)
 app.command(
     "report",
     short_help="Write a run's report and model card again.",
