@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import jsonschema
 import pytest
@@ -369,6 +369,9 @@ def sections(model: type[BaseModel]) -> Iterator[type[BaseModel]]:
     for info in model.model_fields.values():
         if isinstance(info.annotation, type) and issubclass(info.annotation, BaseModel):
             yield from sections(info.annotation)
+        for part in get_args(info.annotation):
+            if isinstance(part, type) and issubclass(part, BaseModel):
+                yield from sections(part)
 
 
 def test_every_setting_has_a_description() -> None:

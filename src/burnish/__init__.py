@@ -54,6 +54,7 @@ if TYPE_CHECKING:
         Evaluation,
         Example,
         Finding,
+        Forgetting,
         Interval,
         JsonSchema,
         Labels,
@@ -104,8 +105,8 @@ _HOMES = {
     "burnish.models.token_losses": "TokenLosses",
     "burnish.progress": "Progress Silent",
     "burnish.records": (
-        "Completion DataReport Evaluation Example Finding Interval JsonSchema Labels Message Paired Parsed "
-        "Prediction Source Split ToolCall TrainingResult Trial Tuning Verdict"
+        "Completion DataReport Evaluation Example Finding Forgetting Interval JsonSchema Labels Message Paired "
+        "Parsed Prediction Source Split ToolCall TrainingResult Trial Tuning Verdict"
     ),
     "burnish.reports.html": "write_report",
     "burnish.reports.model_card": "write_model_card",
@@ -134,6 +135,7 @@ __all__ = [
     "Evaluation",
     "Example",
     "Finding",
+    "Forgetting",
     "Interrupted",
     "Interval",
     "Item",

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from burnish.config import LoadedTask, TaskConfig, TrainingConfig
 from burnish.evaluation.evaluate import primary_value
+from burnish.mixing import mixed_rows
 from burnish.prepare import Prepared
 from burnish.progress import Progress
 from burnish.records import Json, Message, TrainingResult
@@ -24,9 +25,8 @@ if TYPE_CHECKING:
     from burnish.systems.base import System
     from burnish.systems.judge import Judge, Score
     from burnish.systems.local import LocalSystem
-    from burnish.training.encode import Encoding
     from burnish.training.loop import OnLog
-    from burnish.training.objectives.base import Objective
+    from burnish.training.objectives.base import Item, Objective
     from burnish.training.parallel import Group
 
 
@@ -34,12 +34,23 @@ class Fitted(NamedTuple):
     """What training left.
 
     folder: the adapter's files under a temporary name, to be committed by whoever holds the run; None in all
-    processes but the first. about: the numbers of records.TrainingResult without its history.
+    processes but the first. about: the numbers of records.TrainingResult without its history. mixture: counts of each
+    further data set.
     """
 
     folder: Path | None
     base_hash: str
     about: dict[str, Json]
+    mixture: list[dict[str, Json]]
+
+
+class Rows(NamedTuple):
+    """What is trained and validated on. epoch: places in train of what each epoch holds."""
+
+    train: list[Item]
+    validation: list[Item]
+    epoch: Callable[[int], list[int]]
+    about: list[dict[str, Json]]
 
 
 def fit(
@@ -68,9 +79,10 @@ def fit(
         chat = chat_of(base)
         for notice in chat.notices:
             progress.notice(notice)
+    rows = rows_of(loaded, prepared, folder, progress, base, chat)
     tuned = attach(base, settings, loaded.config.seed)
-    result = train_attached(loaded, prepared, folder, progress, tuned, chat, group=group)
-    return keep(loaded, prepared, folder, tuned, chat, result, group=group)
+    result = train_attached(loaded, prepared, folder, progress, tuned, chat, rows, group=group)
+    return keep(loaded, prepared, folder, tuned, chat, result, rows.about, group=group)
 
 
 def attach(base: Loaded, settings: TrainingConfig, seed: int) -> Loaded:
@@ -99,6 +111,7 @@ def train_attached(
     progress: Progress,
     tuned: Loaded,
     chat: Chat,
+    rows: Rows,
     *,
     group: Group | None = None,
     on_log: OnLog | None = None,
@@ -108,11 +121,10 @@ def train_attached(
     from burnish.training.parallel import Group
 
     config = loaded.config
-    encoding, validation = _encode(config, prepared, tuned, chat, progress)
     return train(
         tuned.model,
-        encoding.rows,
-        validation.rows,
+        rows.train,
+        rows.validation,
         settings=config.training,
         seed=config.seed,
         device=tuned.device,
@@ -123,6 +135,7 @@ def train_attached(
         objective=_objective(config.training),
         on_log=on_log,
         group=group or Group(),
+        epoch=rows.epoch,
     )
 
 
@@ -133,6 +146,7 @@ def keep(
     tuned: Loaded,
     chat: Chat,
     result: TrainingResult,
+    mixture: list[dict[str, Json]],
     *,
     group: Group | None = None,
 ) -> Fitted:
@@ -145,10 +159,10 @@ def keep(
     about.pop("history")
     state = adapter_state(tuned.model) if group.sharded else None
     if group.rank > 0:
-        return Fitted(None, tuned.base_hash, about)
+        return Fitted(None, tuned.base_hash, about, mixture)
     temporary = Path(tempfile.mkdtemp(dir=folder, prefix=".adapter.", suffix=".tmp"))
     write_adapter(tuned.model, tuned.tokenizer, temporary, _info(loaded.config, prepared, tuned, chat), state=state)
-    return Fitted(temporary, tuned.base_hash, about)
+    return Fitted(temporary, tuned.base_hash, about, mixture)
 
 
 def _objective(settings: TrainingConfig) -> Objective:
@@ -179,13 +193,15 @@ def load_base(
     )
 
 
-def _encode(
-    config: TaskConfig, prepared: Prepared, base: Loaded, chat: Chat, progress: Progress
-) -> tuple[Encoding, Encoding]:
-    """The training and validation parts as items, checked."""
+def rows_of(
+    loaded: LoadedTask, prepared: Prepared, folder: Path, progress: Progress, base: Loaded, chat: Chat
+) -> Rows:
+    """The training part, with the mixture's rows, and the validation part as items, checked. base: untrained."""
+    from burnish.models.generate import Engine
     from burnish.training.encode import encode, refuse_too_long
     from burnish.training.guards import check_labels
 
+    config = loaded.config
     settings, split = config.training, prepared.split
     context = int(getattr(base.model.config, "max_position_embeddings", 2**31))
     virtual = settings.virtual_tokens if settings.method in ("prefix_tuning", "prompt_tuning") else 0
@@ -203,8 +219,19 @@ def _encode(
             f"{len(encoding.too_long)} training examples are longer than {limit} tokens and are left out",
             warning=True,
         )
-    check_labels(encoding.rows, chat)
-    return encoding, encode(split.validation, prepared.task, chat, **options)
+    mixed = mixed_rows(
+        encoding.rows,
+        prepared.extras,
+        chat=chat,
+        engine=lambda: Engine(base, chat, tokens_per_batch=config.generation.tokens_per_batch),
+        max_length=limit,
+        turns=settings.train_on,
+        epochs=settings.num_epochs,
+        folder=folder,
+        progress=progress,
+    )
+    check_labels(mixed.rows, chat)
+    return Rows(mixed.rows, encode(split.validation, prepared.task, chat, **options).rows, mixed.epoch, mixed.about)
 
 
 def _validation_metric(

@@ -15,9 +15,11 @@ from burnish.errors import RunError
 from burnish.evaluation.evaluate import comparisons, evaluate
 from burnish.evaluation.gate import decide
 from burnish.measure import Bench
+from burnish.mixing import keep_mixture
 from burnish.prepare import Prepared, prepare, refuse_errors
+from burnish.probing import forgetting_of, probe_step, questions_of
 from burnish.progress import Progress, Silent
-from burnish.records import Evaluation, Example, Interval, Json, Paired, Prediction, Verdict
+from burnish.records import Evaluation, Example, Forgetting, Interval, Json, Paired, Prediction, Verdict
 from burnish.runs import (
     RunFolder,
     find_run,
@@ -101,11 +103,14 @@ def _run(
             _keep_check(folder, prepared, progress)
         with folder.stage("splitting"):
             _keep_split(folder, prepared, progress)
+            keep_mixture(folder, prepared.extras)
+            questions = questions_of(config, progress)
         bench = Bench(loaded, prepared, folder, progress, team.fit)
         with folder.stage("baselines"):
             for name in config.baselines:
                 progress.stage("baseline", f"{name} on {len(prepared.split.test)} sealed examples")
                 _answers(folder, name, prepared, bench)
+            probe_step(folder, "before", questions, bench.probe, progress)
         with folder.stage("training"):
             progress.stage("train", bench.training_words())
             bench.train(trackers.log)
@@ -114,10 +119,18 @@ def _run(
             # Written down first: a crash after the look must not hide it.
             looks = record_look(root, prepared.split.sealed_hash, folder.run_id, CANDIDATE)
             _answers(folder, CANDIDATE, prepared, bench)
-            evaluations, paired = _evaluate(folder, prepared, config.baselines, config.seed)
+            probe_step(folder, "after", questions, bench.probe, progress)
+            forgetting = forgetting_of(folder, questions, config)
+            evaluations, paired = _evaluate(folder, prepared, config.baselines, config.seed, forgetting)
             goal = config.goal
             verdict = decide(
-                evaluations, paired, candidate=CANDIDATE, margin=goal.margin, target=goal.target, looks=looks
+                evaluations,
+                paired,
+                candidate=CANDIDATE,
+                margin=goal.margin,
+                target=goal.target,
+                looks=looks,
+                forgetting=forgetting,
             )
             write_json(folder.path / "verdict.json", verdict)
             trackers.finish(_tracked(evaluations, verdict))
@@ -171,6 +184,14 @@ class Run:
         self._need("evaluation.json")
         return read_evaluation(self.path / "evaluation.json")[1]
 
+    @property
+    def forgetting(self) -> Forgetting | None:
+        """The general probe before and after tuning, None when it was off."""
+        from burnish.runs import from_json
+
+        found = self._need("evaluation.json").get("forgetting")
+        return from_json(Forgetting, found, str(self.path / "evaluation.json")) if found else None
+
     def predictions(self, system: str = CANDIDATE) -> list[Prediction]:
         """A system's answers to the sealed test."""
         return read_predictions(self.path / "predictions" / f"{system}.jsonl")
@@ -219,7 +240,9 @@ class Run:
             "looks": verdict.looks,
             "systems": systems,
             "paired": to_json(best) if best else None,
+            "forgetting": to_json(self.forgetting),
             "data": {part: len(parts[part]) for part in ("train", "validation", "test")},
+            "mixture": (read_json(self.path / "run.json") or {}).get("mixture") or [],
         }
 
     def _need(self, name: str) -> Any:
@@ -307,7 +330,7 @@ def _answers(folder: RunFolder, name: str, prepared: Prepared, bench: Bench) -> 
 
 
 def _evaluate(
-    folder: RunFolder, prepared: Prepared, baselines: Sequence[str], seed: int
+    folder: RunFolder, prepared: Prepared, baselines: Sequence[str], seed: int, forgetting: Forgetting | None
 ) -> tuple[list[Evaluation], list[Paired]]:
     """Measure every system with the same code on the same examples."""
     test = prepared.split.test
@@ -321,7 +344,7 @@ def _evaluate(
         evaluations.append(evaluation)
         write_predictions(path, answers[name])
     paired = comparisons(prepared.task, test, answers, candidate=CANDIDATE, seed=seed)
-    write_evaluation(folder.path / "evaluation.json", evaluations, paired)
+    write_evaluation(folder.path / "evaluation.json", evaluations, paired, forgetting=forgetting)
     return evaluations, paired
 
 

@@ -9,11 +9,23 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from burnish.config import LoadedTask, TaskConfig, TrainingConfig
+from burnish.data.questions import Question
 from burnish.errors import DataError
-from burnish.fit import Fitted, attach, chat_of, judge_system, keep, load_base, local_system, train_attached
+from burnish.fit import (
+    Fitted,
+    attach,
+    chat_of,
+    judge_system,
+    keep,
+    load_base,
+    local_system,
+    rows_of,
+    train_attached,
+)
 from burnish.prepare import Prepared
+from burnish.probing import ask
 from burnish.progress import Progress, Silent
-from burnish.records import Example, Message, Prediction, Source, TrainingResult
+from burnish.records import Example, Json, Message, Prediction, ProbeAnswer, Source, TrainingResult
 from burnish.runs import RunFolder, commit_folder, read_jsonl, verify_folder
 from burnish.tasks import make_task
 from burnish.tasks.preference import Preference
@@ -54,6 +66,8 @@ class Bench:
         self._model: Loaded | None = None
         self._model_is_base = True
         self._chat_template: Chat | None = None
+        self._saved: Loaded | None = None
+        self._mixture: list[dict[str, Json]] = []
 
     @property
     def settings(self) -> TrainingConfig:
@@ -63,6 +77,11 @@ class Bench:
     def predict(self, name: str, examples: Sequence[Example]) -> list[Prediction]:
         """Answers of a baseline or of the tuned model."""
         return self._system(name).predict(examples, self._progress)
+
+    def probe(self, questions: Sequence[Question], *, tuned: bool) -> list[ProbeAnswer]:
+        """Answers of the untuned or the tuned model to general questions."""
+        loaded = self._tuned() if tuned else self._base()
+        return ask(loaded, self._chat(), questions, self._progress)
 
     def training_words(self) -> str:
         """One line about what will be trained."""
@@ -90,6 +109,9 @@ class Bench:
         assert fitted.folder is not None, "the first process writes what was trained"
         # Noted before the adapter gets its name: a crash in between trains the last steps again, and loses nothing.
         self._folder.update(training=fitted.about, base_model_hash=fitted.base_hash)
+        if fitted.mixture:
+            known = self._folder.record().get("mixture") or []
+            self._folder.update(mixture=[one | counts for one, counts in zip(known, fitted.mixture, strict=True)])
         if target.exists():
             shutil.rmtree(target)
         commit_folder(fitted.folder, target)
@@ -107,7 +129,7 @@ class Bench:
             return fitted
         result = self.fit(self._config.training, folder, on_log)
         assert self._model is not None
-        return keep(self._task_file, self._prepared, folder, self._model, self._chat(), result)
+        return keep(self._task_file, self._prepared, folder, self._model, self._chat(), result, self._mixture)
 
     def fit(self, settings: TrainingConfig, folder: Path, on_log: OnLog | None = None) -> TrainingResult:
         """Train on the base model with these settings; the model then holds the best of what was trained.
@@ -116,10 +138,12 @@ class Bench:
         """
         from burnish.models.adapters import QUANTISATION
 
-        base, chat = self._base(QUANTISATION.get(settings.method)), self._chat()
-        self._model, self._model_is_base = attach(base, settings, self._config.seed), False
         task = replace(self._task_file, config=self._config.model_copy(update={"training": settings}))
-        return train_attached(task, self._prepared, folder, self._progress, self._model, chat, on_log=on_log)
+        base, chat = self._base(QUANTISATION.get(settings.method)), self._chat()
+        rows = rows_of(task, self._prepared, folder, self._progress, base, chat)
+        self._mixture = rows.about
+        self._model, self._model_is_base = attach(base, settings, self._config.seed), False
+        return train_attached(task, self._prepared, folder, self._progress, self._model, chat, rows, on_log=on_log)
 
     def release(self) -> None:
         """Make the model the base again: an adapter is taken off, or all is let go and loaded anew when needed."""
@@ -189,19 +213,21 @@ class Bench:
 
         return Engine(self._base(), self._chat(), tokens_per_batch=self._config.generation.tokens_per_batch)
 
-    def _tuned_engine(self) -> Engine:
-        from burnish.models.generate import Engine
-
-        return Engine(self._tuned(), self._chat(), tokens_per_batch=self._config.generation.tokens_per_batch)
-
     def _tuned(self) -> Loaded:
         """The saved adapter on a fresh base: what is measured is what is shipped."""
         from burnish.models.adapters import load_tuned
 
-        self._model = None  # not two models at once
-        tuned = load_tuned(self._folder.path / "adapter", base_dir=self._task_file.base_dir, progress=self._progress)
-        self._model, self._model_is_base = tuned, False
-        return tuned
+        if self._saved is None or self._saved is not self._model:
+            self._model = self._saved = None  # not two models at once
+            folder, base_dir = self._folder.path / "adapter", self._task_file.base_dir
+            self._model = self._saved = load_tuned(folder, base_dir=base_dir, progress=self._progress)
+            self._model_is_base = False
+        return self._saved
+
+    def _tuned_engine(self) -> Engine:
+        from burnish.models.generate import Engine
+
+        return Engine(self._tuned(), self._chat(), tokens_per_batch=self._config.generation.tokens_per_batch)
 
 
 def predictor(

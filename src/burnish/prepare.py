@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -10,8 +11,10 @@ from burnish.config import LoadedTask
 from burnish.data.check import check_examples
 from burnish.data.fingerprint import examples_fingerprint
 from burnish.data.load import Reading, read_examples
+from burnish.data.mixture import Extra, mixture_leaks
 from burnish.data.split import split_examples, split_given
 from burnish.errors import DataError, Problem, shorten
+from burnish.mixing import read_extras
 from burnish.progress import Progress, Silent
 from burnish.records import DataReport, Example, Json, Split
 from burnish.tasks import Task, have_shared_tools, make_task, target_error
@@ -21,13 +24,17 @@ SHOWN = 20
 
 
 class Prepared(NamedTuple):
-    """task: knows the labels found in the data; report: of the data check; fingerprint: of all examples."""
+    """task: knows the labels found in the data; report: of the data check; fingerprint: of all examples.
+
+    extras: the further data sets to train on (mixture, replay).
+    """
 
     task: Task
     split: Split
     report: DataReport
     fingerprint: str
     labels: tuple[str, ...]
+    extras: tuple[Extra, ...] = ()
 
     def shown(self, example: Example) -> dict[str, Json]:
         """An example as the report shows it: id, input text, target."""
@@ -70,7 +77,14 @@ def prepare(
         max_length=config.training.max_length,
         split=split,
     )
-    return Prepared(task, split, report, examples_fingerprint(everything), labels)
+    extras = read_extras(loaded, progress)
+    leaks = [*mixture_leaks(extras, split.test, split.validation)]
+    if leaks:
+        found = sorted(
+            [*leaks, *report.findings], key=lambda finding: ("error", "warning", "info").index(finding.severity)
+        )
+        report = replace(report, findings=tuple(found))
+    return Prepared(task, split, report, examples_fingerprint(everything), labels, extras)
 
 
 def refuse_errors(report: DataReport, progress: Progress) -> None:

@@ -181,6 +181,45 @@ class Paired:
 
 
 @dataclass(frozen=True, slots=True)
+class ProbeAnswer:
+    """One multiple-choice question answered by likelihood; a line of probe/before.jsonl.
+
+    answer, chosen: 0-based places in choices. scores: of each choice, natural-log probability per character.
+    """
+
+    question_id: str
+    question: str
+    choices: tuple[str, ...]
+    answer: int
+    chosen: int
+    scores: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Forgetting:
+    """General ability before and after tuning, on the same multiple-choice questions.
+
+    probe: "built-in" or the file's name. chance: what guessing reaches. before, after: share answered rightly.
+    difference: after minus before, with its paired interval (negative: forgotten); p_value: McNemar's, exact.
+    gained, lost: questions that only the tuned, only the untuned model answers rightly.
+    allowed: most that it may fall; None when no fall holds a model back.
+    """
+
+    probe: str
+    questions: int
+    chance: float
+    before: Interval
+    after: Interval
+    difference: float
+    low: float
+    high: float
+    p_value: float
+    gained: int
+    lost: int
+    allowed: float | None
+
+
+@dataclass(frozen=True, slots=True)
 class Verdict:
     """What the gate returns. reasons: one sentence each, with its number. advice: what to try next (hold)."""
 

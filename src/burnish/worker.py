@@ -99,12 +99,13 @@ def fitted_message(fitted: Fitted) -> dict[str, Any]:
         "folder": str(fitted.folder),
         "base_hash": fitted.base_hash,
         "about": fitted.about,
+        "mixture": fitted.mixture,
     }
 
 
 def fitted_from(message: dict[str, Any]) -> Fitted:
     """`fitted_message` read back."""
-    return Fitted(Path(message["folder"]), message["base_hash"], message["about"])
+    return Fitted(Path(message["folder"]), message["base_hash"], message["about"], message["mixture"])
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from burnish.errors import RunError
 from burnish.evaluation import statistics
 from burnish.evaluation.evaluate import comparisons, evaluate
 from burnish.evaluation.gate import decide
-from burnish.records import Evaluation, Example, Interval, Message, Paired, Parsed, Prediction, Source
+from burnish.records import Evaluation, Example, Forgetting, Interval, Message, Paired, Parsed, Prediction, Source
 from burnish.tasks.classification import Classification, classification_metrics
 
 TASK = Classification("coin", "Say yes or no.", ("yes", "no"), classification_metrics(("yes", "no")))
@@ -243,3 +243,64 @@ def test_a_real_gain_ships():
         pairs = comparisons(TASK, EXAMPLES[:200], systems, candidate="tuned", seed=seed)
         shipped += decide(evaluations, pairs, candidate="tuned", margin=0.05, target=0.7, looks=1).decision == "ship"
     assert shipped >= 38
+
+
+def forgotten(difference, low, high, *, allowed=0.05):
+    before = Interval(0.7, 0.62, 0.77, "wilson")
+    after = Interval(0.7 + difference, 0.6 + difference, 0.8 + difference, "wilson")
+    return Forgetting("built-in", 156, 0.25, before, after, difference, low, high, 0.001, 2, 20, allowed)
+
+
+GOOD = ([measured("tuned", 0.85), measured("prompt", 0.6)], [pair(0.25, 0.15, 0.35)])
+
+
+def gate_with(forgetting, evaluations=GOOD[0], pairs=GOOD[1]):
+    return decide(
+        evaluations, pairs, candidate="tuned", margin=0.05, target=None, looks=1, forgetting=forgetting
+    )  # fmt: skip
+
+
+def test_hold_when_too_much_is_forgotten_whatever_was_won():
+    verdict = gate_with(forgotten(-0.15, -0.22, -0.08))
+    assert verdict.decision == "hold"
+    assert "Forgetting: 55.0% of 156 general questions" in verdict.reasons[-1]
+    assert "more than the 5 points allowed" in verdict.reasons[-1]
+    assert len(verdict.advice) == 1
+    for way in ("replay: {share: 0.1}", "training.learning_rate", "training.num_epochs", "goal.forgetting: null"):
+        assert way in verdict.advice[0]
+
+
+@pytest.mark.parametrize(
+    ("forgetting", "words"),
+    [
+        (forgotten(-0.06, -0.13, 0.01), "may be chance"),
+        (forgotten(-0.02, -0.06, 0.02), "a larger fall is not ruled out"),
+        (forgotten(0.01, -0.03, 0.05), "within the 5 points allowed"),
+    ],
+)
+def test_ship_says_what_was_forgotten(forgetting, words):
+    verdict = gate_with(forgetting)
+    assert verdict.decision == "ship"
+    assert words in verdict.reasons[-1]
+    assert verdict.advice == ()
+
+
+def test_no_probe_and_no_allowance_leave_the_decision_alone():
+    assert gate_with(None) == gate(*GOOD)
+    told = gate_with(forgotten(-0.4, -0.5, -0.3, allowed=None))
+    assert (told.decision, told.reasons[:-1], told.advice) == ("ship", gate(*GOOD).reasons, ())
+    assert "holds no model back for it" in told.reasons[-1]
+
+
+def test_both_reasons_to_hold_give_both_advices():
+    verdict = gate_with(forgotten(-0.15, -0.22, -0.08), [measured("tuned", 0.5), measured("prompt", 0.82)],
+                        [pair(-0.32, -0.4, -0.2)])  # fmt: skip
+    assert verdict.decision == "hold"
+    assert verdict.advice[0].startswith("Use prompt")
+    assert "To forget less" in verdict.advice[-1]
+
+
+def test_without_a_baseline_forgetting_is_told_too():
+    verdict = gate_with(forgotten(-0.15, -0.22, -0.08), [measured("tuned", 0.5)], [])
+    assert len(verdict.reasons) == 2
+    assert "Forgetting" in verdict.reasons[1]

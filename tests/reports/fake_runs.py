@@ -14,11 +14,13 @@ from burnish.records import (
     Evaluation,
     Example,
     Finding,
+    Forgetting,
     Interval,
     Message,
     Paired,
     Parsed,
     Prediction,
+    ProbeAnswer,
     Source,
     TrainingResult,
     Verdict,
@@ -229,6 +231,22 @@ def _report(kind: str, labels: Sequence[str], rng: random.Random) -> DataReport:
     return DataReport(1400, findings, stats)
 
 
+def _probes(root: Path, evil: bool) -> Forgetting:
+    """100 general questions: 70 right before, 62 after, 12 lost and 4 gained."""
+    choices = ("grass", "snow", "coal", EVIL if evil else "milk")
+    right = {"before": set(range(70)), "after": set(range(12, 74))}
+    for name, places in right.items():
+        answers = [
+            ProbeAnswer(
+                f"{n:016x}", f"General question {n}?", choices, 1, 1 if n in places else 3, (-1.0, -1.1, -2.0, -1.2)
+            )
+            for n in range(100)
+        ]
+        _dump_lines(root / "probe" / f"{name}.jsonl", [asdict(answer) for answer in answers])
+    before, after = Interval(0.70, 0.604, 0.781, "wilson"), Interval(0.62, 0.522, 0.709, "wilson")
+    return Forgetting("built-in", 100, 0.25, before, after, -0.08, -0.159, -0.002, 0.077, 4, 12, 0.05)
+
+
 def build(
     root: Path,
     kind: str = "extraction",
@@ -265,10 +283,12 @@ def build(
         gap = sum(gaps) / count
         wins, losses = sum(g > 0 for g in gaps), sum(g < 0 for g in gaps)
         paired.append(Paired("tuned", name, metrics[0], gap, gap - 0.075, gap + 0.075, 1e-9, "mcnemar", wins, losses))
+    forgetting = _probes(root, evil) if "tuned" in systems else None
     _dump(
         root / "evaluation.json",
-        {"systems": {n: asdict(e) for n, e in evaluations.items()}, "paired": [asdict(p) for p in paired]},
-    )
+        {"systems": {n: asdict(e) for n, e in evaluations.items()}, "paired": [asdict(p) for p in paired],
+         "forgetting": forgetting and asdict(forgetting)},
+    )  # fmt: skip
     _dump_lines(root / "test_examples.jsonl", [{"id": r.id, "input": r.input, "target": r.target} for r in rows])
     if "tuned" in systems:
         _dump(root / "verdict.json", asdict(_verdict(kind, decision)))
@@ -295,6 +315,19 @@ def build(
             "git_commit": "0123abcd" * 5,
             "data_fingerprint": "ab" * 32,
             "training": asdict(result) if "tuned" in systems else None,
+            "mixture": [
+                {
+                    "name": EVIL if evil else "replay",
+                    "rows": 64,
+                    "weight": None,
+                    "share": 0.1,
+                    "answers": "base",
+                    "fingerprint": "cd" * 32,
+                    "per_epoch": 117,
+                    "share_of_epoch": 0.1003,
+                    "used": 60,
+                }
+            ],
             "timings": {"checking": 1.2, "splitting": 0.3, "baselines": 141.0, "training": 515.0, "evaluating": 44.0},
         },
     )

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from burnish.cli import data, export, machine, predict, run, runs, tune
+from burnish.cli import data, export, machine, predict, probe, run, runs, tune
 from burnish.cli.options import examples
 from burnish.cli.shell import Shell
 
@@ -108,6 +108,15 @@ app.command(
     short_help="Write a tuned model for other programs.",
     epilog=examples("burnish export latest my-model", "burnish export latest my-adapter --adapter"),
 )(export.export)
+app.command(
+    "probe",
+    short_help="Ask a model general questions, before and after tuning.",
+    epilog=examples(
+        "burnish probe smollm2-135m-instruct",
+        "burnish probe latest --file questions.jsonl --questions 200",
+        "burnish probe latest --json | jq .forgetting",
+    ),
+)(probe.probe)
 app.command(
     "report",
     short_help="Write a run's report and model card again.",

@@ -77,7 +77,7 @@ def show_results(run: Run) -> None:
 
     from burnish.reports.rundata import read_run
     from burnish.reports.text import moment, one_line
-    from burnish.reports.views import systems_view, verdict_view
+    from burnish.reports.views import forgetting_view, systems_view, verdict_view
 
     data = read_run(run.path)
     status = str(data.run.get("status", "unknown"))
@@ -85,6 +85,8 @@ def show_results(run: Run) -> None:
     show(Text.assemble((run.run_id, "bold"), (about, "dim")))
     if data.evaluations:
         show(systems_view(data.evaluations, data.paired, metric=data.metric, candidate=data.candidate))
+    if data.forgetting:
+        show(forgetting_view(data.forgetting))
     if data.verdict:
         show(verdict_view(data.verdict))
     else:

@@ -31,6 +31,7 @@ def check_settings(config: TaskConfig, report: Report, notices: list[str], *, ki
     _check_pattern(config, report)
     _check_split(config, report, notices)
     _check_method(config, report)
+    _check_mixture(config, report, notices)
     _check_rest(config, report)
     check_search(config.tune.search, config.training.method, report)
 
@@ -200,6 +201,28 @@ def _check_split(config: TaskConfig, report: Report, notices: list[str]) -> None
                     "a row may be in one part only",
                 )
             used[file] = part
+    for index, source in enumerate(config.mixture):
+        for place, file in enumerate(source.file):
+            if file in used:
+                what = f"the file is in data.{used[file]} already"
+                report(
+                    ("mixture", index, "file", place), what, str(file), "its rows are trained on as the task's own"
+                )
+
+
+def _check_mixture(config: TaskConfig, report: Report, notices: list[str]) -> None:
+    for index, source in enumerate(config.mixture):
+        if source.weight is not None and source.share is not None:
+            what = "a data set has a weight or a share, not both"
+            report(("mixture", index, "share"), what, source.share, "delete one of the two")
+    total = sum(source.share or 0 for source in config.mixture) + config.replay.share
+    if total >= 1:
+        what = f"the shares of mixture and replay add up to {total:g} and leave no room for the task"
+        report(("mixture",) if config.mixture else ("replay", "share"), what, None, "lower the shares")
+    if not config.replay.share and (config.replay.file or config.replay.answers != "auto"):
+        notices.append("replay is not used: replay.share is 0")
+    if not config.probe.enabled and isinstance(config.goal.forgetting, float):
+        notices.append("goal.forgetting is not checked: the probe is off")
 
 
 def _check_method(config: TaskConfig, report: Report) -> None:

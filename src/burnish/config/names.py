@@ -177,7 +177,9 @@ ALREADY: dict[str, tuple[Any, str]] = {
 # Names without a counterpart, with what to do instead.
 REFUSED: dict[str, str] = {
     "warmup_steps": "give training.warmup_ratio, the share of steps that warm up",
-    "datasets": "list the files under data: [a.jsonl, b.jsonl]",
+    "datasets": "list the task's files under data: [a.jsonl, b.jsonl], other data sets under mixture",
+    "interleave_probs": "give each data set under mixture a weight or a share",
+    "mix_strategy": "delete it: the data sets under mixture have weights or shares",
     "chat_template": "delete it: the model's own chat template is used",
     "template": "delete it: the model's own chat template is used",
     "output_dir": "delete it: runs go to the runs folder (`burnish run --runs-dir DIR`)",

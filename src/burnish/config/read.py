@@ -214,16 +214,31 @@ def _read_schema(values: dict[str, Any], base_dir: Path, report: Report, problem
 
 def _absolute(config: TaskConfig, base_dir: Path, report: Report) -> TaskConfig:
     """Data files (patterns such as data/*.jsonl expanded) and local models with absolute paths."""
-    parts: dict[str, list[Path]] = {}
-    for part in ("train", "validation", "test"):
+
+    def expanded(given: Sequence[Path], *key: str | int) -> list[Path]:
         files: list[Path] = []
-        for index, given in enumerate(getattr(config.data, part)):
-            found = _files(given, base_dir)
+        for index, one in enumerate(given):
+            found = _files(one, base_dir)
             if isinstance(found, str):
-                report(("data", part, index), "there is no such data file", str(given), found)
+                report((*key, index), "there is no such data file", str(one), found)
             else:
                 files += found
-        parts[part] = files
+        return files
+
+    parts = {part: expanded(getattr(config.data, part), "data", part) for part in ("train", "validation", "test")}
+    mixture = [
+        source.model_copy(update={"file": expanded(source.file, "mixture", index, "file")})
+        for index, source in enumerate(config.mixture)
+    ]
+    replay = config.replay.model_copy(update={"file": expanded(config.replay.file, "replay", "file")})
+    probe = config.probe
+    if probe.file is not None:
+        found = _files(probe.file, base_dir)
+        if isinstance(found, str) or len(found) > 1:
+            fix = found if isinstance(found, str) else "name one file"
+            report(("probe", "file"), "there is no such data file", str(probe.file), fix)
+        else:
+            probe = probe.model_copy(update={"file": found[0]})
     model = _local_model(config.model, base_dir)
     if model is None:
         report(
@@ -233,7 +248,10 @@ def _absolute(config: TaskConfig, base_dir: Path, report: Report) -> TaskConfig:
             "check the path; it starts from the task file's folder",
         )
         model = config.model
-    return config.model_copy(update={"data": config.data.model_copy(update=parts), "model": model})
+    data = config.data.model_copy(update=parts)
+    return config.model_copy(
+        update={"data": data, "model": model, "mixture": mixture, "replay": replay, "probe": probe}
+    )
 
 
 def _files(given: Path, base_dir: Path) -> list[Path] | str:

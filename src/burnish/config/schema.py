@@ -24,6 +24,17 @@ def json_schema_of_task_file() -> dict[str, Any]:
             **{key: node[key] for key in ("title", "description", "default") if key in node},
             **_FILES,
         }
+    for section in ("MixtureConfig", "ReplayConfig"):
+        node = defs[section]["properties"]["file"]
+        kept = {key: node[key] for key in ("title", "description", "default") if key in node}
+        defs[section]["properties"]["file"] = {**kept, **_FILES}
+    file = {"type": "string", "minLength": 1}
+    properties["mixture"]["items"] = {"anyOf": [file, {"$ref": "#/$defs/MixtureConfig"}]}
+    properties["probe"] = {
+        **properties["probe"],
+        "anyOf": [{"type": "boolean"}, file, {"$ref": "#/$defs/ProbeConfig"}],
+    }
+    properties["probe"].pop("$ref", None)
     data = properties["data"]
     properties["data"] = {
         "title": "Data",

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 from types import UnionType
-from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, ClassVar, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 from pydantic_core import PydanticCustomError
@@ -44,7 +44,7 @@ SEARCH_SCHEMA: dict[str, Any] = {
 def _accepts_bool(annotation: Any) -> bool:
     if get_origin(annotation) in (Union, UnionType, Annotated):
         return any(_accepts_bool(part) for part in get_args(annotation))
-    return annotation in (bool, Any)
+    return annotation in (bool, Any) or bool(getattr(annotation, "takes_bool", False))
 
 
 class Settings(BaseModel):
@@ -103,6 +103,72 @@ class GoalConfig(Settings):
     margin: float = Field(
         default=0.05, ge=0, le=1, description="Least advantage over the best baseline (0.05 = 5 points)."
     )
+    forgetting: Annotated[float, Field(ge=0, le=1)] | Literal["auto"] | None = Field(
+        default="auto",
+        description="Most that the general probe may fall (0.05 = 5 points; null: any; auto: 0.05 for free text).",
+    )
+
+
+class ProbeConfig(Settings):
+    """General questions answered before and after tuning: what was forgotten."""
+
+    takes_bool: ClassVar[bool] = True  # probe: off
+
+    enabled: bool = Field(default=True, description="Whether the probe runs; `probe: off` is short for false.")
+    file: Path | None = Field(default=None, description="Multiple-choice questions (default: the built-in ones).")
+    questions: int = Field(default=500, ge=10, description="At most this many questions of the file, chosen by hash.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _short_forms(cls, value: Any) -> Any:
+        if isinstance(value, bool) or value in ("off", "on"):
+            return {"enabled": value is True or value == "on"}
+        return {"file": value} if isinstance(value, str | Path) else value
+
+
+class MixtureConfig(Settings):
+    """One more data set to train on beside the task's own rows."""
+
+    file: list[Path] = Field(min_length=1, description="Its files, in any shape that generation or chat rows have.")
+    name: str | None = Field(default=None, description="What it is called in reports (default: the file's name).")
+    weight: Annotated[float, Field(gt=0, le=1000)] | None = Field(
+        default=None, description="How often each of its rows is seen an epoch (default: 1)."
+    )
+    share: Annotated[float, Field(gt=0, lt=1)] | None = Field(
+        default=None, description="Its share of an epoch's examples, instead of a weight."
+    )
+    format: Literal["auto", "messages", "prompt_completion", "alpaca", "sharegpt"] = Field(
+        default="auto", description="Shape of its rows."
+    )
+    text: str | None = Field(default=None, description="Column with the input.")
+    target: str | None = Field(default=None, description="Column with the answer.")
+    instruction: str | None = Field(default=None, description="System turn of rows that bring none.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _short_forms(cls, value: Any) -> Any:
+        return {"file": value} if isinstance(value, str | Path) else value
+
+    @field_validator("file", mode="before")
+    @classmethod
+    def _one_file(cls, value: Any) -> Any:
+        return [value] if isinstance(value, str | Path) else value
+
+
+class ReplayConfig(Settings):
+    """General instructions trained on beside the task, against forgetting."""
+
+    share: float = Field(default=0.0, ge=0, le=0.9, description="Share of an epoch's examples that are replayed.")
+    file: list[Path] = Field(default=[], description="General instructions (default: the built-in ones).")
+    answers: Literal["auto", "given", "base"] = Field(
+        default="auto",
+        description="given: the file's; base: the untuned model's own; auto: given with a file, else base.",
+    )
+
+    @field_validator("file", mode="before")
+    @classmethod
+    def _one_file(cls, value: Any) -> Any:
+        return [value] if isinstance(value, str | Path) else value
 
 
 class SplitConfig(Settings):
@@ -280,6 +346,9 @@ class TaskConfig(Settings):
     trackers: list[TrackerName] = Field(default=[], description="Experiment trackers that are told of the training.")
     tune: TuneConfig = Field(default=TuneConfig(), description="What `burnish tune` searches.")
     split: SplitConfig = Field(default=SplitConfig(), description="How rows are divided.")
+    mixture: list[MixtureConfig] = Field(default=[], description="Further data sets to train on, with weights.")
+    replay: ReplayConfig = Field(default=ReplayConfig(), description="General instructions against forgetting.")
+    probe: ProbeConfig = Field(default=ProbeConfig(), description="General questions before and after tuning.")
     seed: int = Field(default=7, ge=0, lt=2**32, description="Seeds the split, the order and the weights.")
 
     @model_validator(mode="before")

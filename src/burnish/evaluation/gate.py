@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from burnish.errors import RunError
+from burnish.evaluation.forgetting import judge
 from burnish.evaluation.statistics import examples_needed
-from burnish.records import Evaluation, Interval, Paired, Verdict
+from burnish.records import Evaluation, Forgetting, Interval, Paired, Verdict
 
 _ROUNDING = 1e-9  # 0.85 - 0.80 must count as a margin of 0.05
 _FEW = 100  # below this many test examples an interval of a rate spans up to ±10 points
@@ -47,9 +48,10 @@ def decide(
     margin: float,
     target: float | None,
     looks: int,
+    forgetting: Forgetting | None = None,
 ) -> Verdict:
     """Ship when the candidate beats the best baseline by at least `margin`, the interval of the difference lies above
-    zero, and `target` (if any) is reached; otherwise hold.
+    zero, `target` (if any) is reached, and not too much is forgotten (see forgetting.py:judge); otherwise hold.
 
     The best baseline is the one with the highest value on the metric of `paired`; among equals the one against which
     the candidate is least certain to be better. All other differences are left out of the rule: choosing the
@@ -61,8 +63,10 @@ def decide(
     if candidate not in by_name:
         raise RunError("the candidate was not evaluated", got=candidate, fix="evaluate it on the sealed test first")
     ours = [pair for pair in paired if pair.candidate == candidate]
+    lost = judge(forgetting) if forgetting else None
+    more = (lost.reason,) if lost else ()
     if not ours:
-        return _without_baseline(by_name[candidate], margin, target, looks)
+        return _without_baseline(by_name[candidate], margin, target, looks, more)
     metrics = {pair.metric for pair in ours}
     unmeasured = [pair.baseline for pair in ours if pair.baseline not in by_name]
     if len(metrics) > 1 or unmeasured:
@@ -73,14 +77,14 @@ def decide(
             what, got=sorted(metrics) if len(metrics) > 1 else unmeasured, fix="evaluate all systems again"
         )
     facts = _facts(by_name, ours, candidate, margin, target, looks)
-    ship = facts.margin_met and facts.above_zero and facts.target_met
+    ship = facts.margin_met and facts.above_zero and facts.target_met and not (lost and lost.blocks)
     return Verdict(
         decision="ship" if ship else "hold",
         candidate=candidate,
         baseline=facts.pair.baseline,
         metric=facts.pair.metric,
-        reasons=tuple(_reasons(facts)),
-        advice=() if ship else tuple(_advice(facts)),
+        reasons=(*_reasons(facts), *more),
+        advice=() if ship else (*_advice(facts), *(lost.advice if lost else ())),
         margin=margin,
         target=target,
         looks=looks,
@@ -106,7 +110,9 @@ def _facts(
     return _Facts(ours, theirs, ours.metrics[metric], theirs.metrics[metric], pair, margin, target, looks)
 
 
-def _without_baseline(ours: Evaluation, margin: float, target: float | None, looks: int) -> Verdict:
+def _without_baseline(
+    ours: Evaluation, margin: float, target: float | None, looks: int, more: tuple[str, ...]
+) -> Verdict:
     metric, value = next(iter(ours.metrics.items()))
     reached = f"{ours.system} reaches {_percent(value.value)} {metric} ({_range(value.low, value.high)})"
     return Verdict(
@@ -114,7 +120,7 @@ def _without_baseline(ours: Evaluation, margin: float, target: float | None, loo
         candidate=ours.system,
         baseline="",
         metric=metric,
-        reasons=(f"{reached}, but no baseline was measured, so nothing shows that training was worth it.",),
+        reasons=(f"{reached}, but no baseline was measured, so nothing shows that training was worth it.", *more),
         advice=("Add baselines to the task file, for example `baselines: [majority, prompt, few_shot]`.",),
         margin=margin,
         target=target,

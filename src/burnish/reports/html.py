@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from markupsafe import Markup
 
+from burnish.reports.forgetting import forgetting_context
 from burnish.reports.rundata import RunData, read_run
 from burnish.reports.sections import (
     INPUT_CHARACTERS,
@@ -100,6 +101,7 @@ def report_context(data: RunData) -> Context:
         "comparison": comparison_context(data),
         "cases": cases_context(data),
         "weaknesses": weaknesses_context(data),
+        "forgetting": forgetting_context(data),
         "training": training_context(data),
         "confidence": confidence_context(data),
         "data": data_context(data),
@@ -110,6 +112,7 @@ def report_context(data: RunData) -> Context:
         ("cases", "Wins and losses"),
         ("weaknesses", "Where it errs"),
         ("confidence", "Confidence"),
+        ("forgetting", "Forgetting"),
         ("training", "Training"),
         ("data", "Data"),
         ("reproduce", "Reproduce"),

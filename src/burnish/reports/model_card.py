@@ -14,7 +14,7 @@ from typing import Any
 from burnish.models.catalog import CATALOG
 from burnish.reports import choices, summary
 from burnish.reports.rundata import RunData, read_run
-from burnish.reports.sections import token_saving, training_facts
+from burnish.reports.sections import mixture_rows, token_saving, training_facts
 from burnish.reports.text import (
     as_text,
     clean,
@@ -211,6 +211,12 @@ def _evaluation(data: RunData) -> list[str]:
             f"Prompt tokens a request: {count(mine)} against {count(other)} for {escape(data.baseline)} "
             f"({abs(saved):.0%} {'fewer' if saved >= 0 else 'more'})."
         )
+    if found := data.forgetting:
+        parts.append(
+            f"General ability: {_cell(found['before'])} of {plural(found['questions'], 'multiple-choice question')} "
+            f"({escape(found['probe'])}) answered rightly before tuning, {_cell(found['after'])} after: "
+            f"{points(found['difference'])} points ({points(found['low'])} to {points(found['high'])})."
+        )
     return parts
 
 
@@ -223,7 +229,8 @@ def _cell(interval: dict[str, Any]) -> str:
 def _limitations(data: RunData) -> list[str]:
     untested = [
         "Inputs unlike the training examples: other topics, sources, languages or lengths.",
-        "What it lost of the base model's general abilities.",
+        "What it lost of the base model's general abilities"
+        + (", beyond the multiple-choice questions above." if data.forgetting else "."),
         "Robustness against inputs made to mislead it, and other questions of safety.",
         "Fairness between groups of people, beyond what the tables of the report show.",
     ]
@@ -279,7 +286,12 @@ def _training(data: RunData) -> list[str]:
         return []
     shown = [(key, as_text(value, 120)) for key, value in (settings or {}).items()]
     table = _table(["Setting", "Value"], [[f"`{escape_code(key)}`", escape(value)] for key, value in shown])
-    return ["## Training", _bullets(training_facts(result)), table if shown else ""]
+    mixture = [
+        [escape(row["name"]), count(row["per_epoch"]), percent(row["share"]), escape(row["answers"])]
+        for row in mixture_rows(data)
+    ]
+    mixed = _table(["Data set", "Examples an epoch", "Share", "Answers"], mixture) if mixture else ""
+    return ["## Training", _bullets(training_facts(result)), mixed, table if shown else ""]
 
 
 def escape_code(text: str) -> str:

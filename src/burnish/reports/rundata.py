@@ -9,12 +9,12 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from burnish.errors import RunError
-from burnish.records import DataReport, Evaluation, Paired, Prediction, Verdict
+from burnish.records import DataReport, Evaluation, Forgetting, Paired, Prediction, ProbeAnswer, Verdict
 from burnish.reports.summary import pick_paired
 from burnish.reports.text import plural
 from burnish.runs import from_json
@@ -27,6 +27,7 @@ class RunData:
     """What a run folder holds; empty where a file is missing.
 
     predictions: system -> example id -> record. examples: id -> {"input", "target"} of the sealed test.
+    probe: "before" and "after" -> question id -> answer to a general question.
     """
 
     path: Path
@@ -40,6 +41,8 @@ class RunData:
     predictions: dict[str, dict[str, Record]]
     examples: dict[str, Record]
     problems: list[str]
+    forgetting: Record = field(default_factory=dict)
+    probe: dict[str, dict[str, Record]] = field(default_factory=dict)
 
     @property
     def config(self) -> Record:
@@ -108,6 +111,10 @@ def read_run(run_dir: Path) -> RunData:
     for file in sorted((run_dir / "predictions").glob("*.jsonl")):
         rows = (_checked(Prediction, row, f"predictions/{file.name}", problems) for row in _lines(file, problems))
         predictions[file.stem] = {str(row["example_id"]): row for row in rows if row}
+    probe = {}
+    for file in sorted((run_dir / "probe").glob("*.jsonl")):
+        rows = (_checked(ProbeAnswer, row, f"probe/{file.name}", problems) for row in _lines(file, problems))
+        probe[file.stem] = {str(row["question_id"]): row for row in rows if row}
     checked = {str(n): _checked(Evaluation, one, "evaluation.json", problems) for n, one in systems.items()}
     pairs = [_checked(Paired, pair, "evaluation.json", problems) for pair in evaluation.get("paired") or ()]
     data = RunData(
@@ -121,6 +128,8 @@ def read_run(run_dir: Path) -> RunData:
         verdict=_checked(Verdict, _object(run_dir / "verdict.json", problems), "verdict.json", problems),
         predictions=predictions,
         examples={str(row.get("id")): row for row in _lines(run_dir / "test_examples.jsonl", problems)},
+        forgetting=_checked(Forgetting, evaluation.get("forgetting"), "evaluation.json", problems),
+        probe=probe,
         problems=list(dict.fromkeys(problems)),
     )
     if not (data.run or data.evaluations or data.data or data.history or problems):

@@ -270,7 +270,30 @@ def training_context(data: RunData) -> Context | None:
         "overfit": str(result.get("overfit") or "").removeprefix("Over-fitting: "),
         "known": bool(result),
         "facts": training_facts(result),
+        "mixture": mixture_rows(data),
     }
+
+
+def mixture_rows(data: RunData) -> list[Context]:
+    """What an epoch held: the task's rows and those of further data sets; empty without any."""
+    parts = [part for part in data.run.get("mixture") or () if isinstance(part, Mapping) and part.get("per_epoch")]
+    if not parts:
+        return []
+    rest = 1 - sum(float(part["share_of_epoch"]) for part in parts)
+    own = round(sum(part["per_epoch"] for part in parts) * rest / max(1e-9, 1 - rest))
+    words = {"base": "the untuned model's own", "given": "given"}
+    return [
+        {"name": "the task", "per_epoch": own, "share": rest, "answers": "given"},
+        *(
+            {
+                "name": as_text(part.get("name"), VALUE_CHARACTERS),
+                "per_epoch": int(part["per_epoch"]),
+                "share": float(part["share_of_epoch"]),
+                "answers": words.get(str(part.get("answers")), ""),
+            }
+            for part in parts
+        ),
+    ]
 
 
 def training_facts(result: Mapping[str, Any]) -> list[tuple[str, str]]:

@@ -18,7 +18,7 @@ from rich.table import Table
 from rich.text import Text
 
 from burnish.errors import MISSING, BurnishError, ConfigError, DataError, Problem, shorten
-from burnish.records import DataReport, Evaluation, Finding, Paired, Verdict
+from burnish.records import DataReport, Evaluation, Finding, Forgetting, Paired, Verdict
 from burnish.reports.choices import pair_facts
 from burnish.reports.summary import class_counts, pick_paired, token_facts, token_histogram
 from burnish.reports.text import (
@@ -190,6 +190,39 @@ def _other_metrics(records: Mapping[str, Record], names: Sequence[str], candidat
         cells = [percent(metrics[name]["value"]) if name in metrics else "–" for name in names]
         listing.add(one_line(system, 24), *cells, style="bold green" if system == candidate else "")
     return listing
+
+
+def forgetting_view(forgetting: Forgetting | Record) -> RenderableType:
+    """General questions before and after tuning."""
+    record = as_dict(forgetting)
+    gap = f"{points(record['difference'])} [{points(record['low'])}, {points(record['high'])}]"
+    headings = ["Before\n95% interval", "After\n95% interval", "After minus\nbefore, points", "p", "Lost", "Gained"]
+    listing = _Listing([f"{count(record['questions'])} general questions", *headings], right=headings)
+    listing.add(
+        one_line(str(record["probe"]), 40),
+        _interval(record["before"]),
+        _interval(record["after"]),
+        gap,
+        p_value(record["p_value"]),
+        count(record["lost"]),
+        count(record["gained"]),
+    )
+    return Group(listing, Text(f"guessing reaches {percent(record['chance'])}", style="dim"))
+
+
+def probe_view(found: Record) -> RenderableType:
+    """One model's answers to general questions: `model`, `probe`, `questions`, `chance`, `right` (an interval)."""
+    right = as_dict(found["right"])
+    headings = ["Questions", "Right\n95% interval", "Guessing"]
+    listing = _Listing(["Model", "Probe", *headings], right=headings)
+    listing.add(
+        one_line(str(found["model"]), 120),
+        one_line(str(found["probe"]), 40),
+        count(found["questions"]),
+        _interval(right),
+        percent(found["chance"]),
+    )
+    return Group(listing)
 
 
 def verdict_view(verdict: Verdict | Record) -> RenderableType:

@@ -37,10 +37,10 @@ def _system_text(example: Example) -> str:
 
 
 def _turns(example: Example) -> list[Message]:
-    return [_as_text(turn) for turn in example.messages if turn.role not in _SYSTEM]
+    return [as_text(turn) for turn in example.messages if turn.role not in _SYSTEM]
 
 
-def _as_text(turn: Message) -> Message:
+def as_text(turn: Message) -> Message:
     """An earlier call of the assistant's as it would have written it, since chat templates differ on calls."""
     if not turn.tool_calls:
         return turn

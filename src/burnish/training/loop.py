@@ -33,6 +33,7 @@ from burnish.training.sharding import settle, shard
 from burnish.training.step import StepOutcome, Stepper
 
 Metric = Callable[[], float]
+Epoch = Callable[[int], Sequence[int]]
 OnLog = Callable[[Mapping[str, Json]], None]
 
 
@@ -51,6 +52,7 @@ def train(
     objective: Objective | None = None,
     on_log: OnLog | None = None,
     group: Group = ALONE,
+    epoch: Epoch | None = None,
 ) -> TrainingResult:
     """Train `model`'s trainable parameters on `rows` and leave the best of them in the model.
 
@@ -60,6 +62,7 @@ def train(
     objective: what is minimised (default: sft); its items are in rows and validation.
     on_log: is given every line of metrics.jsonl; an exception of its own ends training, a checkpoint stays.
     group: the processes that train together, each with all rows; rank 0 alone writes and measures.
+    epoch: places in rows of what epoch 0, 1, … holds, the same number each time (default: every row once).
     Raises Interrupted after Ctrl-C or SIGTERM (a checkpoint is written first), TrainingError when the loss is
     not finite, when memory does not suffice for one row, or when a guard refuses.
     """
@@ -96,6 +99,7 @@ def train(
         objective,
         on_log,
         group,
+        epoch or (lambda _: range(len(rows))),
     )
     with _stop_signals() as stop:
         return trainer.run(stop)
@@ -124,13 +128,15 @@ class _Trainer:
         objective: Objective,
         on_log: OnLog | None,
         group: Group,
+        epoch: Epoch,
     ) -> None:
         self.rows, self.validation, self.settings, self.seed = rows, validation, settings, seed
         self.folder, self.metric, self.metric_name, self.progress = folder, metric, metric_name, progress
         self.device, self.group, self.on_log = device, group, on_log
         self.lengths = [row.tokens for row in rows]
-        self.total = total_steps(len(rows), settings.batch_size, settings.num_epochs, settings.max_steps)
-        self.per_epoch = steps_per_epoch(len(rows), settings.batch_size)
+        self.places, size = epoch, len(epoch(0))
+        self.total = total_steps(size, settings.batch_size, settings.num_epochs, settings.max_steps)
+        self.per_epoch = steps_per_epoch(size, settings.batch_size)
         self.eval_every = max(1, round(self.per_epoch / settings.evals_per_epoch))
         optimizer: torch.optim.Optimizer = torch.optim.AdamW(
             [parameter for parameter in model.parameters() if parameter.requires_grad],
@@ -178,7 +184,7 @@ class _Trainer:
         while state.step < self.total and not stopped_early:
             epoch, within = divmod(state.step, self.per_epoch)
             if within == 0 or not order:
-                order = epoch_order(self.lengths, self.settings.batch_size, self.seed, epoch)
+                order = self._order(epoch)
             rows = [self.rows[i] for i in order[within]]
             started = time.perf_counter()
             outcome = self._step(state.step, rows)
@@ -210,6 +216,13 @@ class _Trainer:
                     fix="go on with `burnish run TASK --resume`",
                 )
         return self._finish(state, stopped_early)
+
+    def _order(self, epoch: int) -> list[list[int]]:
+        """The steps of an epoch, as places in rows."""
+        places = self.places(epoch)
+        lengths = [self.lengths[place] for place in places]
+        drawn = epoch_order(lengths, self.settings.batch_size, self.seed, epoch)
+        return [[places[i] for i in step] for step in drawn]
 
     def _continue_from(self, state: TrainerState) -> TrainerState:
         """Same threads as before (sums in another order give other bits); later log lines are taken back."""
