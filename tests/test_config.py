@@ -205,7 +205,7 @@ ALIAS_VALUES: dict[str, tuple[Any, Any]] = {
     "lora_target_linear": (True, "all-linear"), "max_train_steps": (10, 10), "save_steps": (5, 5),
     "use_rslora": (True, True), "peft_use_rslora": (True, True), "activation_checkpointing": (True, True),
     "mask_history": (False, "all"), "assistant_only_loss": (True, "all"), "roles_to_train": (["assistant"], "all"),
-    "num_virtual_tokens": (30, 30),
+    "num_virtual_tokens": (30, 30), "fsdp": ("full_shard auto_wrap", "fsdp"),
     "stage": ("kto", "kto"), "pref_beta": (0.2, 0.2), "rl_beta": (0.3, 0.3), "orpo_alpha": (0.4, 0.4),
     "dpo_label_smoothing": (0.1, 0.1), "desirable_weight": (2.0, 2.0), "undesirable_weight": (2.0, 2.0),
     "kto_chosen_weight": (1.5, 1.5), "kto_rejected_weight": (1.5, 1.5),
