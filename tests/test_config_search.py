@@ -77,6 +77,11 @@ def test_lora_settings_are_for_lora(folder):
         read(folder, {"lora_r": [4, 8]}, method="full")
 
 
+def test_settings_of_other_objectives_are_refused(folder):
+    with pytest.raises(ConfigError, match="the objective sft has no beta"):
+        read(folder, {"beta": [0.1, 0.5]})
+
+
 def test_a_mistake_has_its_line(folder):
     file = folder / "burnish.yaml"
     text = "name: t\nkind: generation\ninstruction: say\ndata: rows.jsonl\ntune:\n  search:\n    lora_r: [4, 0]\n"

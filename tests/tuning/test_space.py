@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 import pytest
 
 from burnish.config import Range, TaskConfig, TrainingConfig
 from burnish.errors import ConfigError
 from burnish.training.batches import steps_per_epoch, total_steps
 from burnish.tuning.space import EVALUATIONS, search_space, space_json, trial_settings, trial_training
+from burnish.tuning.study import contains
 
 
 def config(search=None, **training):
@@ -29,7 +32,20 @@ def test_ours_is_around_the_methods_rate_and_holds_the_tasks_own():
     assert space["learning_rate"] == Range(5e-5, 2e-2, log=True, whole=False)
     assert space["lora_r"] == (4, 8, 12, 16, 32, 64)
     assert space["num_epochs"] == (1, 1.5, 2, 3, 5)
-    assert search_space(config(method="full", learning_rate=2e-5))["learning_rate"].high == 2e-4
+    assert search_space(config(method="full", learning_rate=2e-5))["learning_rate"] == Range(
+        5e-6, 5e-4, log=True, whole=False
+    )
+
+
+@pytest.mark.parametrize("method", get_args(TrainingConfig.model_fields["method"].annotation))
+def test_every_method_has_a_search(method):
+    space = search_space(config(method=method))
+    sizes = {"lora": "lora_r", "qlora": "lora_r", "dora": "lora_r", "bottleneck": "bottleneck_size",
+             "prefix_tuning": "virtual_tokens", "prompt_tuning": "virtual_tokens"}  # fmt: skip
+    size = [sizes[method]] if method in sizes else []
+    assert list(space) == ["learning_rate", *size, "num_epochs"]
+    assert contains(space["learning_rate"], config(method=method).training.learning_rate)
+    assert space["learning_rate"].high <= 1
 
 
 def test_what_has_no_say_is_left_out():

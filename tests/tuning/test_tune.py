@@ -259,6 +259,12 @@ def test_what_cannot_be_measured_is_refused(task, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_losses_of_other_losses_are_not_compared(task, tmp_path):
+    config = {"kind": "preference", "training": {"objective": "dpo"}, "tune": {"search": {"beta": [0.1, 0.5]}}}
+    with pytest.raises(ConfigError, match="losses of trials cannot be compared"):
+        tune(task | config, metric="loss", runs_dir=tmp_path)
+
+
 def test_data_that_a_run_refuses_are_refused(task, tmp_path, monkeypatch):
     from burnish.errors import DataError
     from burnish.records import Finding

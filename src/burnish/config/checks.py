@@ -34,6 +34,10 @@ def check_settings(config: TaskConfig, report: Report, notices: list[str], *, ki
     _check_mixture(config, report, notices)
     _check_rest(config, report)
     check_search(config.tune.search, config.training.method, report)
+    for name in set(config.tune.search) & set(_OWN):
+        if config.training.objective not in _OWN[name]:
+            what = f"the objective {config.training.objective} has no {name}"
+            report(("tune", "search", name), what, None, f"delete it, or set objective: {_OWN[name][0]}")
 
 
 def _check_kind_keys(config: TaskConfig, report: Report) -> None:

@@ -29,6 +29,8 @@ Candidates = Range | tuple[Any, ...]
 # Settings that decide what is measured, or how training is organised, rather than what is learned.
 _NOT_SEARCHED = {
     "method": "the methods want other rates: tune each by itself with --set training.method=…",
+    "objective": "the objectives have other losses and rates: tune each by itself with --set training.objective=…",
+    "sharding": "it changes no result: set it under training",
     "train_on": "the loss would be over other tokens: set it under training",
     "shared_prefix": "it changes no result: set it under training",
     "gradient_checkpointing": "it changes no result: set it under training",
@@ -44,7 +46,17 @@ _NOT_SEARCHED = {
     "checkpoint_steps": "it changes no weight: set it under training",
     "keep_checkpoints": "it changes no weight: set it under training",
 }
-_OF_LORA = ("lora_r", "lora_alpha", "lora_dropout", "lora_rank_stabilised")
+_LORA = ("lora", "qlora", "dora")
+METHODS_OF = {  # settings that not every method has
+    "lora_r": _LORA,
+    "lora_alpha": _LORA,
+    "lora_dropout": _LORA,
+    "lora_rank_stabilised": _LORA,
+    "bottleneck_size": ("bottleneck",),
+    "virtual_tokens": ("prefix_tuning", "prompt_tuning"),
+}
+# Settings that the loss is made of: trials with other values of them have losses that cannot be compared.
+OF_THE_LOSS = ("beta", "label_smoothing", "dpo_loss", "simpo_gamma", "kto_desirable_weight", "kto_undesirable_weight")
 _KEYS = ("low", "high", "log")
 _FORM = "write a list of values, or {low: 1e-4, high: 1e-2, log: true}"
 
@@ -75,8 +87,8 @@ def check_search(search: Mapping[str, Any], method: str, report: Report) -> None
         if name not in tunable():
             what = "cannot be searched" if name in _NOT_SEARCHED else "no setting of training has this name"
             report(key, what, None, _NOT_SEARCHED.get(name) or _meant(name))
-        elif name in _OF_LORA and method not in ("lora", "dora"):
-            report(key, f"method {method} has no {name}", None, "delete it, or set training.method: lora")
+        elif method not in METHODS_OF.get(name, (method,)):
+            report(key, f"method {method} has no {name}", None, f"delete it, or set method: {METHODS_OF[name][0]}")
         elif isinstance(given, Mapping):
             _check_range(name, given, report)
         elif isinstance(given, list):

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from burnish.config import Candidates, LoadedTask, TaskConfig, load_task, task_from
+from burnish.config.search import OF_THE_LOSS
 from burnish.errors import ConfigError, Interrupted, TrainingError
 from burnish.measure import Bench
 from burnish.prepare import Prepared, prepare, refuse_errors
@@ -127,6 +128,14 @@ def _plan(
             raise ConfigError("must be above 0", got=value, where=where, fix="leave it out for the default")
     minutes = timeout or tune.timeout
     space = search_space(config, search)
+    incomparable = [name for name in space if name in OF_THE_LOSS]
+    if by == "loss" and incomparable:
+        raise ConfigError(
+            "the loss itself is made of this setting, so losses of trials cannot be compared",
+            got=incomparable[0],
+            where="tune.search",
+            fix="search by the metric (`--metric metric`), or set it under training",
+        )
     return _Plan(config, space, by, trials or tune.trials, None if minutes is None else 60 * minutes)
 
 

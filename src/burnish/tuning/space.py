@@ -6,17 +6,21 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from burnish.config import Candidates, Range, TaskConfig, TrainingConfig, candidates
-from burnish.config.search import tunable
+from burnish.config.rates import default_learning_rate
+from burnish.config.search import METHODS_OF, tunable
 from burnish.config.words import nearest
 from burnish.errors import ConfigError
 
-DEFAULT_SEARCH = ("learning_rate", "lora_r", "num_epochs")
+DEFAULT_SEARCH = ("learning_rate", "lora_r", "bottleneck_size", "virtual_tokens", "num_epochs")
 EVALUATIONS = 5  # of each trial, at equal shares of its steps
+# Of the method's default rate. Small models want several times the default (docs/task-file.md), so more of the
+# range lies above it: a factor of ten on either side of 2.5 times the default.
+LOWEST, HIGHEST = 0.25, 25
 
-# A factor of ten on either side of what docs/task-file.md and docs/training.md recommend.
-_RATES = {"lora": (5e-5, 5e-3), "dora": (5e-5, 5e-3), "ia3": (5e-4, 5e-2), "full": (2e-6, 2e-4)}
 _RANGES: dict[str, Candidates] = {
     "lora_r": (4, 8, 16, 32, 64),
+    "bottleneck_size": (16, 32, 64, 128),
+    "virtual_tokens": (10, 20, 50),
     "num_epochs": (1.0, 2.0, 3.0, 5.0),
     "batch_size": (4, 8, 16, 32),
     "lr_scheduler": ("cosine", "linear", "constant"),
@@ -26,33 +30,41 @@ _RANGES: dict[str, Candidates] = {
 }
 
 
-def default_candidates(name: str, training: TrainingConfig) -> Candidates | None:
+def default_candidates(name: str, config: TaskConfig) -> Candidates | None:
     """Our range for a setting, widened to take in the task file's own value; None where we know none."""
-    low, high = _RATES[training.method]
-    found = Range(low, high, log=True, whole=False) if name == "learning_rate" else _RANGES.get(name)
+    training = config.training
+    found = _rates(config) if name == "learning_rate" else _RANGES.get(name)
     own = getattr(training, name)
     if isinstance(found, Range):
         return found._replace(low=min(found.low, own), high=max(found.high, own))
     return None if found is None else tuple(sorted({*found, own}))
 
 
+def _rates(config: TaskConfig) -> Range:
+    usual = default_learning_rate(config.training.method, config.model, config.training.objective)
+    return Range(float(f"{LOWEST * usual:.3g}"), min(1.0, float(f"{HIGHEST * usual:.3g}")), log=True, whole=False)
+
+
 def search_space(config: TaskConfig, names: Sequence[str] | None = None) -> dict[str, Candidates]:
     """The settings to search with their candidates.
 
-    names: which ones; without them those of tune.search, else rate, rank and epochs, as far as the method and
-    max_steps leave them a say. Raises ConfigError for a name without a range.
+    names: which ones; without them those of tune.search, else rate, the method's size and epochs, as far as
+    max_steps leaves them a say. Raises ConfigError for a name without a range.
     """
     training, given = config.training, candidates(config.tune.search)
     if names is None:
         if given:
             return given
-        of_lora = training.method in ("lora", "dora")
-        without = {name for name, idle in (("lora_r", not of_lora), ("num_epochs", training.max_steps)) if idle}
-        names = [name for name in DEFAULT_SEARCH if name not in without]
+        names = [
+            name
+            for name in DEFAULT_SEARCH
+            if training.method in METHODS_OF.get(name, (training.method,))
+            and not (name == "num_epochs" and training.max_steps)
+        ]
     space = {}
     for name in names:
         known = name in tunable()
-        found = given.get(name) or (default_candidates(name, training) if known else None)
+        found = given.get(name) or (default_candidates(name, config) if known else None)
         if found is None:
             near = None if known else nearest(name, tunable())
             fix = f"did you mean {near}?" if near else f"give it a range under tune.search, or take {_ours()}"
