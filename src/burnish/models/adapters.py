@@ -175,6 +175,7 @@ def _ready(adapted: Any) -> Any:
     fuse_lora(adapted)
     if any(is_quantised(module) for module in adapted.modules()):
         fuse_lora_4bit(adapted)
+    fuse_layers(adapted)
     hide_virtual_tokens(adapted)
     return adapted
 
