@@ -28,7 +28,8 @@ _LAYER = {"self_attn", "mlp", "input_layernorm", "post_attention_layernorm"}
 _PROJECTIONS = ("q_proj", "k_proj", "v_proj", "o_proj")
 _HEAD_NORMS = ("q_norm", "k_norm")
 _MLP = ("gate_proj", "up_proj", "down_proj")
-_ADAPTER_STATE = ("_disable_adapters", "_active_adapter", "forward")
+_ADAPTER_STATE = ("_disable_adapters", "_active_adapter")
+_ATTENTION_NAME = "_attn_implementation_internal"
 _KEY = "_burnish_plan"
 
 
@@ -40,8 +41,13 @@ class Norm(NamedTuple):
 
 
 class Plan(NamedTuple):
-    """What a decoder layer computes with. head_norms: of queries and keys, each over a head; none in most families."""
+    """What a decoder layer computes with.
 
+    attention: transformers' attention function; head_norms: of queries and keys, over a head; few families have any.
+    """
+
+    attention: Callable[..., tuple[Tensor, Any]]
+    window: int | None
     head_dim: int
     first_norm: Norm
     projections: Group
@@ -192,7 +198,7 @@ def _layer_forward(layer: Any, hidden_states: Tensor, *args: Any, **kwargs: Any)
     cache = kwargs.pop("past_key_values", None)
     if cache is not None:
         key, value = cache.update(key, value, attention.layer_idx)
-    mixed, _ = _attention_function(attention)(
+    mixed, _ = plan.attention(
         attention,
         query,
         key,
@@ -200,7 +206,7 @@ def _layer_forward(layer: Any, hidden_states: Tensor, *args: Any, **kwargs: Any)
         kwargs.pop("attention_mask", None),
         dropout=attention.attention_dropout if layer.training else 0.0,
         scaling=attention.scaling,
-        sliding_window=getattr(attention, "sliding_window", getattr(attention.config, "sliding_window", None)),
+        sliding_window=plan.window,
         **kwargs,
     )
     if not torch.is_grad_enabled():
@@ -246,11 +252,13 @@ class _Cached:
 
     def renew(self, layer: Any) -> None:
         """Make the plan anew, None where the layer has to be computed its own way, with everything it rests on."""
-        watched: list[tuple[Any, str, Any]] = []
+        settings = layer.self_attn.config.__dict__
+        watched: list[tuple[Any, str, Any]] = [(settings, _ATTENTION_NAME, settings.get(_ATTENTION_NAME))]
         self.empty, self.weights, self.plan = [], [], None
         for part in layer.modules():
             watched += [(part._modules, *item) for item in part._modules.items()]
             watched += [(part._parameters, *item) for item in part._parameters.items()]
+            watched += [(part.__dict__, "forward", part.__dict__.get("forward"))] if part is not layer else []
             self.weights += [weight for weight in part._parameters.values() if weight is not None]
             if part is not layer:
                 self.empty += [part._forward_hooks, part._forward_pre_hooks]
@@ -282,6 +290,8 @@ def _planned(layer: Any) -> tuple[Plan | None, list[Tensor]]:
     if len({tensor.dtype for tensor in frozen}) > 1:
         return None, []
     plan = Plan(
+        _attention_function(attention),
+        getattr(attention, "sliding_window", getattr(attention.config, "sliding_window", None)),
         attention.head_dim,
         norms[0],
         grouped(*known[:3]),
