@@ -228,6 +228,7 @@ class _Cached:
 
     def __init__(self) -> None:
         self.plan: Plan | None = None
+        self.kind: type | None = None
         self.same: tuple[list[dict[str, Any]], list[str], list[Any]] = ([], [], [])  # mapping, key, what it held
         self.empty: list[Any] = []  # hooks, which a fused layer would pass over, and names of merged adapters
         self.places: list[int] = []  # where the weights lie in memory, since the plan keeps views of them
@@ -240,11 +241,11 @@ class _Cached:
     def __reduce__(self) -> tuple[type, tuple[()]]:
         return _Cached, ()
 
-    def holds(self) -> bool:
+    def holds(self, layer: Any) -> bool:
         """Whether the layer is as it was when the plan was made."""
         mappings, keys, values = self.same
         return (
-            bool(values)
+            type(layer) is self.kind
             and all(map(operator.is_, map(dict.get, mappings, keys), values))
             and not any(self.empty)
             and list(map(Tensor.data_ptr, self.weights)) == self.places
@@ -252,9 +253,13 @@ class _Cached:
 
     def renew(self, layer: Any) -> None:
         """Make the plan anew, None where the layer has to be computed its own way, with everything it rests on."""
+        self.empty, self.weights, self.plan, self.kind = [], [], None, type(layer)
+        self.places = []
+        if not _is_decoder_layer(layer) or hasattr(layer, "unshard"):  # FSDP2 moves weights about
+            self.same = [], [], []
+            return
         settings = layer.self_attn.config.__dict__
         watched: list[tuple[Any, str, Any]] = [(settings, _ATTENTION_NAME, settings.get(_ATTENTION_NAME))]
-        self.empty, self.weights, self.plan = [], [], None
         for part in layer.modules():
             watched += [(part._modules, *item) for item in part._modules.items()]
             watched += [(part._parameters, *item) for item in part._parameters.items()]
@@ -307,7 +312,7 @@ def _planned(layer: Any) -> tuple[Plan | None, list[Tensor]]:
 def _plan(layer: Any, hidden_states: Tensor) -> Plan | None:
     """None where the layer has to be computed its own way."""
     cached: _Cached = layer.__dict__[_KEY]
-    if not cached.holds():
+    if not cached.holds(layer):
         cached.renew(layer)
     if cached.plan is None or hidden_states.dtype != cached.frozen[0].dtype:
         return None
@@ -346,6 +351,8 @@ def _fuse(module: Any, forward: Any, arguments: Callable[[Any], dict[str, Any]])
         given = arguments(module)
         expected = module(**given)
         found = forward(module, **given)
+        if _KEY in module.__dict__ and module.__dict__[_KEY].plan is None:
+            return False
     except (RuntimeError, TypeError, ValueError, AttributeError, IndexError):
         return False
     finally:
