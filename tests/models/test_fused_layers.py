@@ -21,6 +21,7 @@ from transformers import (
 
 from burnish.models.adapters import attach_adapter
 from burnish.models.fused_layers import fuse_layers
+from burnish.models.lora_linear import fuse_lora
 from burnish.models.rms_norm import rms_norm
 from tiny import tiny_config, tiny_model
 
@@ -41,7 +42,9 @@ OTHERS = {
     "gelu": tiny_config(hidden_act="gelu"),
     "phi3": Phi3Config(**SIZES),
     "gemma3": Gemma3TextConfig(**SIZES, head_dim=8),
-    "gpt2": GPT2Config(vocab_size=304, n_embd=32, n_layer=3, n_head=4, resid_pdrop=0.0, embd_pdrop=0.0, attn_pdrop=0.0),
+    "gpt2": GPT2Config(
+        vocab_size=304, n_embd=32, n_layer=3, n_head=4, resid_pdrop=0.0, embd_pdrop=0.0, attn_pdrop=0.0
+    ),
 }
 TOKENS = torch.randint(3, 304, (2, 19), generator=torch.Generator().manual_seed(2))
 
@@ -79,8 +82,10 @@ def outcome(model, **inputs):
 
 
 def errors(found, wanted):
+    """Of each gradient, relative to it, or to a hundredth of the largest where it is smaller still."""
     assert found[1].keys() == wanted[1].keys()
-    return {name: float((found[1][name] - grad).norm() / grad.norm()) for name, grad in wanted[1].items()}
+    least = 1e-2 * max(float(grad.norm()) for grad in wanted[1].values())
+    return {n: float((found[1][n] - grad).norm()) / max(float(grad.norm()), least) for n, grad in wanted[1].items()}
 
 
 def assert_same(model, **inputs):
@@ -106,7 +111,9 @@ def test_other_layers_are_left_alone(family):
     assert_same(model)
 
 
-@pytest.mark.parametrize("targets", [["q_proj", "v_proj"], ["o_proj"], ["gate_proj", "down_proj"], ["k_proj", "up_proj"]])
+@pytest.mark.parametrize(
+    "targets", [["q_proj", "v_proj"], ["o_proj"], ["gate_proj", "down_proj"], ["k_proj", "up_proj"]]
+)
 def test_lora_on_some_layers(targets):
     model = adapted(FUSED["qwen3"], target_modules=targets)
     assert len(fused_layers(model)) == 3
@@ -121,15 +128,17 @@ def test_other_adapters_keep_their_way(options):
     assert_same(model)
 
 
-def test_bfloat16_is_no_worse_than_without():
-    """Mean error of gradients against float32 with the same weights, over several adapters."""
+def test_bfloat16_is_no_worse_than_with_lora_layers_fused_one_by_one():
+    """Error of gradients against float32 with the same weights, over several adapters."""
     ours = theirs = 0.0
     for seed in range(4):
         model = adapted(FUSED["llama"], dtype=torch.bfloat16, seed=seed)
         exact = outcome(unfused(model).float())
         ours += sum(errors(outcome(model), exact).values())
-        theirs += sum(errors(outcome(unfused(model)), exact).values())
-    assert ours < 1.15 * theirs
+        single = unfused(model)
+        fuse_lora(single)
+        theirs += sum(errors(outcome(single), exact).values())
+    assert ours < 1.05 * theirs
 
 
 def test_adapter_switched_off_merged_and_back():

@@ -164,9 +164,7 @@ class _LayerOutput(torch.autograd.Function):
         )
         assert normed is not None
         x_gradient = normalise_backward(normed, middle, inverse, norm, residual=y)
-        mixed, trained_out = project_backward(
-            rows, plan.out, low_out, [x_gradient], inputs=ctx.needs_input_grad[0]
-        )
+        mixed, trained_out = project_backward(rows, plan.out, low_out, [x_gradient], inputs=ctx.needs_input_grad[0])
         mixed = None if mixed is None else mixed.view(ctx.shape)
         return mixed, x_gradient.view(gradients[0].shape), None, *trained_out, *trained_in, *trained_down
 

@@ -208,7 +208,8 @@ def layer_of(module: Any) -> Layer | None:
 
 def _forward(module: Any, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
     layer = None if args or kwargs else layer_of(module)
-    if layer is None or layer.lora_a is None:
+    trained = torch.is_grad_enabled() and module.base_layer.weight.requires_grad
+    if layer is None or layer.lora_a is None or trained:
         out: Tensor = type(module).forward(module, x, *args, **kwargs)
         return out
     one = grouped(layer)
