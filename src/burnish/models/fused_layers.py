@@ -6,7 +6,7 @@ little else, and compute the rest again where that is cheaper (docs/log.md).
 
 A layer is fused when its parts have the names and types of a Llama layer and it gives what its own forward gives on
 random states, so a variation that the names do not show (a scaled residual, another activation) keeps its own way. So
-does a fused layer whenever it is not what it was: weights trained, hooks, checkpointing, an adapter that is not plain.
+does a fused layer whenever it is not what it was: weights trained, hooks, checkpointing, another kind of adapter.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ class _AttentionInputs(torch.autograd.Function):
         return _rotated(query, cos, sin), _rotated(key, cos, sin), value
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Any, ...]:
         rows, inverse, *kept = ctx.saved_tensors
         plan: Plan = ctx.plan
@@ -103,12 +103,12 @@ class _AttentionInputs(torch.autograd.Function):
             gradient = gradient if ctx.cos is not None else gradient.clone()
             outs[i] = normalise_backward(gradient, head_rows, head_inverse, norm.weight).view(outs[i].shape)
         wanted = ctx.needs_input_grad[0]
-        norm = plan.first_norm.weight
+        weight = plan.first_norm.weight
         x_gradient, trained = project_backward(
-            rows, plan.projections, ctx.low_rank, outs, inputs=wanted, inverse=inverse, norm=norm
+            rows, plan.projections, ctx.low_rank, outs, inputs=wanted, inverse=inverse, norm=weight
         )
         if x_gradient is not None:
-            x_gradient = normalise_backward(x_gradient, rows, inverse, norm)
+            x_gradient = normalise_backward(x_gradient, rows, inverse, weight)
             x_gradient = x_gradient.view(gradients[0].shape[0], -1, rows.shape[1])
         return x_gradient, None, None, None, *trained
 
@@ -146,7 +146,7 @@ class _LayerOutput(torch.autograd.Function):
         return y.view(x.shape)
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Any, ...]:
         rows, middle, inverse, gate, up, sigmoid = ctx.saved_tensors
         plan: Plan = ctx.plan

@@ -16,7 +16,7 @@ from torch.autograd.function import once_differentiable
 def inverse_rms(rows: Tensor, epsilon: float) -> Tensor:
     """1 / sqrt(mean(x²) + epsilon) of each row: rows [T, D] to [T, 1], in float32 or wider."""
     wide = torch.float64 if rows.dtype == torch.float64 else torch.float32
-    norm = torch.linalg.vector_norm(rows, dim=-1, keepdim=True, dtype=wide)
+    norm: Tensor = torch.linalg.vector_norm(rows, dim=-1, keepdim=True, dtype=wide)
     return norm.square_().div_(rows.shape[-1]).add_(epsilon).rsqrt_()
 
 
@@ -49,7 +49,7 @@ class _RmsNorm(torch.autograd.Function):
         return normalise(rows, inverse, weight).view(x.shape)
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         rows, inverse, weight = ctx.saved_tensors
         gradient = gradients[0].reshape(rows.shape)
