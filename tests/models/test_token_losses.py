@@ -67,7 +67,7 @@ def trained():
     generator = torch.Generator().manual_seed(5)
     for name, parameter in model.named_parameters():
         if "lora_B" in name:
-            torch.nn.init.normal_(parameter, std=0.3, generator=generator)
+            torch.nn.init.normal_(parameter, std=0.1, generator=generator)
     model.train()
     return model, rows(chat)
 

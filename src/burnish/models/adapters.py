@@ -17,6 +17,7 @@ from burnish.models.bottleneck import (
     load_bottleneck,
     write_config,
 )
+from burnish.models.fused_layers import fuse_layers
 from burnish.models.load import Loaded, load_model, quiet_transformers
 from burnish.models.lora_linear import fuse_lora
 from burnish.models.quantised import Quantisation, fuse_lora_4bit, is_quantised
@@ -175,6 +176,7 @@ def _ready(adapted: Any) -> Any:
     fuse_lora(adapted)
     if any(is_quantised(module) for module in adapted.modules()):
         fuse_lora_4bit(adapted)
+    fuse_layers(adapted)
     hide_virtual_tokens(adapted)
     return adapted
 

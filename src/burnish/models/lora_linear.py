@@ -1,49 +1,160 @@
-"""LoRA layers computed as one operation.
+"""Linear layers with LoRA, those of the same input together.
 
 peft writes W x + (alpha / r) B A x as six operations, three of which pass over the whole output, and autograd keeps
-an intermediate of that size. Here the low-rank product is added in place by the matrix multiplication itself, and
-only x and A x are kept for the backward pass (docs/log.md has the timings). The parameters stay peft's.
+an intermediate of that size. Here the low-rank product is added in place by the matrix multiplication itself, the A
+of all layers that read x are one product, and only x and A x are kept for the backward pass (docs/log.md has the
+timings). The parameters stay peft's, and frozen weights are never copied.
 """
 
 from __future__ import annotations
 
 import types
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+
+class Layer(NamedTuple):
+    """What a linear layer computes: y = x Wᵀ + b + s (x Aᵀ) Bᵀ (Hu et al. 2021, equation 3), W and b frozen.
+
+    weight [out, in]; bias [out] or None; lora_a [r, in] and lora_b [out, r], None where there is no LoRA.
+    """
+
+    weight: Tensor
+    bias: Tensor | None
+    lora_a: Tensor | None
+    lora_b: Tensor | None
+    scale: float
+
+
+class Group(NamedTuple):
+    """Linear layers that read the same rows. transposed: Wᵀ of each, views; the rest is of those with LoRA."""
+
+    layers: tuple[Layer, ...]
+    transposed: tuple[Tensor, ...]
+    ranks: list[int]
+    downs: list[Tensor]
+    ups: list[Tensor]
+
+    def trained(self) -> list[Tensor]:
+        """A and B of each layer with LoRA, in the order in which project_backward returns their gradients."""
+        return [matrix for pair in zip(self.downs, self.ups, strict=True) for matrix in pair]
+
+
+class LowRank(NamedTuple):
+    """A group's LoRA in the number format of its rows: all A one below the other [R, in], each B [out, r], and the
+    rows' products with A [T, R]."""
+
+    down: Tensor
+    ups: list[Tensor]
+    low: Tensor
+
+
+@torch.no_grad()
+def grouped(*layers: Layer) -> Group:
+    """The layers with what every call needs of them."""
+    downs = [layer.lora_a for layer in layers if layer.lora_a is not None]
+    ups = [layer.lora_b for layer in layers if layer.lora_b is not None]
+    return Group(layers, tuple(layer.weight.t() for layer in layers), [len(down) for down in downs], downs, ups)
+
+
+def project(rows: Tensor, group: Group, residual: Tensor | None = None) -> tuple[list[Tensor], LowRank | None]:
+    """Outputs [T, out] of the layers for rows [T, in], and what their backward pass needs besides the rows.
+
+    residual [T, out]: added to each output. Gradients are off here.
+    """
+    outs = []
+    for layer, transposed in zip(group.layers, group.transposed, strict=True):
+        if residual is not None:
+            out = torch.addmm(residual, rows, transposed)
+            if layer.bias is not None:
+                out.add_(layer.bias)
+        elif layer.bias is not None:
+            out = torch.addmm(layer.bias, rows, transposed)
+        else:
+            out = torch.mm(rows, transposed)
+        outs.append(out)
+    if not group.downs:
+        return outs, None
+    down = group.downs[0] if len(group.downs) == 1 else torch.cat(group.downs)
+    ups = group.ups
+    if down.dtype != rows.dtype:
+        down, ups = down.to(rows.dtype), [up.to(rows.dtype) for up in ups]
+    low = torch.mm(rows, down.t())
+    parts = iter(zip(low.split_with_sizes(group.ranks, 1), ups, strict=True))
+    for layer, out in zip(group.layers, outs, strict=True):
+        if layer.lora_b is not None:
+            part, up = next(parts)
+            out.addmm_(part, up.t(), alpha=layer.scale)
+    return outs, LowRank(down, ups, low)
+
+
+def project_backward(
+    rows: Tensor,
+    group: Group,
+    low_rank: LowRank | None,
+    outs: Sequence[Tensor],
+    *,
+    inputs: bool,
+    inverse: Tensor | None = None,
+    norm: Tensor | None = None,
+) -> tuple[Tensor | None, list[Tensor]]:
+    """Gradients given those of the outputs, `outs`: of the inputs [T, in] where asked for, and of Group.trained.
+
+    inverse [T, 1] and norm [in]: the layers read the rows normalised, n = w x / rms(x), and the gradient of the
+    inputs is that of n. A's needs n itself, dlowᵀ n; it comes from x, as (dlow / rms)ᵀ x scaled by w.
+    """
+    trained: list[Tensor] = []
+    low_gradient = None
+    if low_rank is not None:
+        low_gradient = torch.empty_like(low_rank.low)
+        parts = low_gradient.split_with_sizes(group.ranks, 1)
+        pairs = [(layer, out) for layer, out in zip(group.layers, outs, strict=True) if layer.lora_b is not None]
+        lows = low_rank.low.split_with_sizes(group.ranks, 1)
+        ups_gradients = []
+        for (layer, out), part, low, up in zip(pairs, parts, lows, low_rank.ups, strict=True):
+            part.addmm_(out, up, beta=0, alpha=layer.scale)
+            # [r, out] first: products with few columns are twice as slow as those with few rows.
+            ups_gradients.append(out.new_empty(up.shape[::-1]).addmm_(low.t(), out, beta=0, alpha=layer.scale).t())
+        scaled = low_gradient if inverse is None else torch.mul(low_gradient, inverse).to(rows.dtype)
+        downs_gradient = torch.mm(scaled.t(), rows)
+        if norm is not None:
+            downs_gradient.mul_(norm)
+        for down, up, up_gradient, parameter in zip(
+            downs_gradient.split_with_sizes(group.ranks), low_rank.ups, ups_gradients, group.ups, strict=True
+        ):
+            same = parameter.dtype == up.dtype
+            trained += [down, up_gradient] if same else [down.to(parameter.dtype), up_gradient.to(parameter.dtype)]
+    x_gradient = None
+    if inputs:
+        x_gradient = torch.mm(outs[0], group.layers[0].weight)
+        for layer, out in zip(group.layers[1:], outs[1:], strict=True):
+            x_gradient.addmm_(out, layer.weight)
+        if low_rank is not None and low_gradient is not None:
+            x_gradient.addmm_(low_gradient, low_rank.down)
+    return x_gradient, trained
 
 
 class _LoraLinear(torch.autograd.Function):
-    """y = x Wᵀ + b + s (x Aᵀ) Bᵀ (Hu et al. 2021, equation 3), W and b frozen."""
-
     @staticmethod
-    def forward(
-        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, lora_a: Tensor, lora_b: Tensor, scale: float
-    ) -> Tensor:
-        """x [..., in]; weight [out, in]; lora_a [r, in]; lora_b [out, r]; returns [..., out] in x's dtype."""
+    def forward(ctx: Any, x: Tensor, one: Group, *_: Tensor) -> Tensor:
         rows = x.reshape(-1, x.shape[-1])
-        low = rows @ lora_a.to(x.dtype).t()
-        out = rows @ weight.t() if bias is None else torch.addmm(bias, rows, weight.t())
-        out.addmm_(low, lora_b.to(x.dtype).t(), alpha=scale)
-        ctx.save_for_backward(rows, low, weight, lora_a, lora_b)
-        ctx.scale = scale
+        (out,), ctx.low_rank = project(rows, one)
+        ctx.save_for_backward(rows)
+        ctx.group = one
         ctx.shape = x.shape
         return out.view(*x.shape[:-1], out.shape[-1])
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        rows, low, weight, lora_a, lora_b = ctx.saved_tensors
-        out = gradients[0].reshape(-1, weight.shape[0])
-        low_gradient = (out @ lora_b.to(out.dtype)).mul_(ctx.scale)
-        a_gradient = (low_gradient.t() @ rows).to(lora_a.dtype)
-        b_gradient = (low.t() @ out).t().mul(ctx.scale).to(lora_b.dtype)
-        x_gradient = None
-        if ctx.needs_input_grad[0]:
-            x_gradient = out @ weight
-            x_gradient.addmm_(low_gradient, lora_a.to(out.dtype))
-            x_gradient = x_gradient.view(ctx.shape)
-        return x_gradient, None, None, a_gradient, b_gradient, None
+        (rows,) = ctx.saved_tensors
+        out = gradients[0].reshape(len(rows), -1)
+        x_gradient, trained = project_backward(rows, ctx.group, ctx.low_rank, [out], inputs=ctx.needs_input_grad[0])
+        return None if x_gradient is None else x_gradient.view(ctx.shape), None, *trained
 
 
 def fuse_lora(model: Any) -> int:
@@ -74,16 +185,35 @@ def _plain(layer: Any) -> bool:
     )
 
 
-def _forward(layer: Any, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-    names = layer.active_adapters
-    off = layer.disable_adapters or layer.merged or len(names) != 1 or names[0] not in layer.lora_A
-    if off or args or kwargs:
-        out: Tensor = type(layer).forward(layer, x, *args, **kwargs)
+def is_fused(module: torch.nn.Module) -> bool:
+    """Whether fuse_lora has found the module plain."""
+    return getattr(module.__dict__.get("forward"), "__func__", None) is _forward
+
+
+def layer_of(module: Any) -> Layer | None:
+    """What a module computes as it stands now; None where it is not a linear layer or a LoRA layer found plain."""
+    if type(module) is torch.nn.Linear:
+        return Layer(module.weight, module.bias, None, None, 0.0)
+    if not is_fused(module) or (module.merged and module.disable_adapters):
+        return None  # peft takes a merged adapter out of the weights when it is switched off
+    base = module.base_layer
+    if module.merged or module.disable_adapters:
+        return Layer(base.weight, base.bias, None, None, 0.0)
+    names = module.active_adapters
+    if len(names) != 1 or names[0] not in module.lora_A:
+        return None
+    name = names[0]
+    return Layer(base.weight, base.bias, module.lora_A[name].weight, module.lora_B[name].weight, module.scaling[name])
+
+
+def _forward(module: Any, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+    layer = None if args or kwargs else layer_of(module)
+    trained = torch.is_grad_enabled() and module.base_layer.weight.requires_grad
+    if layer is None or layer.lora_a is None or trained:
+        out: Tensor = type(module).forward(module, x, *args, **kwargs)
         return out
-    name, base = names[0], layer.base_layer
-    if x.dtype != base.weight.dtype:
-        x = x.to(base.weight.dtype)
+    one = grouped(layer)
     fused: Tensor = _LoraLinear.apply(  # type: ignore[no-untyped-call]
-        x, base.weight, base.bias, layer.lora_A[name].weight, layer.lora_B[name].weight, layer.scaling[name]
+        x.to(layer.weight.dtype), one, *one.trained()
     )
     return fused
