@@ -66,8 +66,8 @@ def estimate(
     optimizer: Annotated[
         Literal["adamw", "adamw_8bit"], typer.Option("--optimizer", help="For planning: Burnish uses adamw.")
     ] = "adamw",
-    recompute: Annotated[
-        bool, typer.Option("--recompute", help="For planning: activation checkpointing (Burnish has none).")
+    gradient_checkpointing: Annotated[
+        bool, typer.Option("--gradient-checkpointing", help="Without a task: compute layers again for gradients.")
     ] = False,
     watts: Annotated[
         float | None, typer.Option("--watts", min=0, help="Power of the device, for the energy.")
@@ -93,13 +93,13 @@ def estimate(
         fix = "burnish estimate TASK, or burnish estimate --model llama-3.1-8b --method qlora"
         raise ConfigError("a task is needed" if overrides else "a task or a model is needed", where="TASK", fix=fix)
     else:
-        setup = Setup(method=method, r=rank, devices=devices)
+        setup = Setup(method=method, r=rank, devices=devices, gradient_checkpointing=gradient_checkpointing)
         sizes = {"rows": rows, "length": length, "batch_size": batch, "num_epochs": epochs, "prefix": prefix}
         work_at = _uniform(sizes, answer, devices)
         question = _Question(model_shape(model), setup, dtype, tokens_per_batch, work_at)
     device = named_gpu(on) if on else this_machine()
     device = device if watts is None else replace(device, watts=watts)
-    setup = replace(question.setup, optimizer=optimizer, recompute=recompute)
+    setup = replace(question.setup, optimizer=optimizer)
     record, fits = _answer(question, setup, device, fitting=fit)
     if as_json:
         print_json(record)
@@ -162,6 +162,7 @@ def _of_task(task: Path, overrides: list[str], allow_bad_rows: int, quiet: bool)
         method=settings.method,
         r=settings.lora_r,
         modules=modules if isinstance(modules, str) else tuple(modules),
+        gradient_checkpointing=settings.gradient_checkpointing,
     )
 
     def work_at(tokens: int, device: Device) -> Work:
@@ -203,11 +204,14 @@ def _answer(question: _Question, setup: Setup, device: Device, *, fitting: bool)
     lines = []
     if fitted.setup.method != setup.method:
         lines.append(f"method: {fitted.setup.method}")
+    if fitted.setup.gradient_checkpointing and not setup.gradient_checkpointing:
+        lines.append("gradient_checkpointing: true")
     if fitted.tokens_per_batch != tokens:
         lines.append(f"tokens_per_batch: {fitted.tokens_per_batch}")
     record["fit"] = {
         "fits": fitted.fits,
         "method": fitted.setup.method,
+        "gradient_checkpointing": fitted.setup.gradient_checkpointing,
         "tokens_per_batch": fitted.tokens_per_batch,
         "settings": ["training:", *(f"  {line}" for line in lines)] if lines else [],
         "total": fitted.estimate.memory.total,
@@ -222,7 +226,7 @@ def _record(question: _Question, setup: Setup, device: Device, work: Work, found
         "method": setup.method,
         "dtype": setup.dtype,
         "optimizer": setup.optimizer,
-        "recompute": setup.recompute,
+        "gradient_checkpointing": setup.gradient_checkpointing,
         "devices": setup.devices,
         "tokens_per_batch": question.tokens_per_batch,
         "parameters": found.parameters,

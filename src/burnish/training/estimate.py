@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple, get_args
 
 from burnish.errors import ConfigError
-from burnish.models.cross_entropy import CHUNK_ELEMENTS
+from burnish.models.cross_entropy import CHUNK_ELEMENTS, CHUNK_ELEMENTS_GPU
 from burnish.training.devices import Device, DType
 from burnish.training.shapes import ModelShape
 
@@ -50,7 +50,7 @@ def dtype_on(device: Device, method: Method) -> DType:
 class Setup:
     """What is trained, and how. dtype: of weights and activations; adapters are float32 whatever it is.
 
-    recompute: activations of each layer are computed again in the backward pass (Chen et al. 2016). devices: weights,
+    gradient_checkpointing: each layer is computed again in the backward pass (Chen et al. 2016). devices: weights,
     gradients and optimizer states are cut into so many parts (Rajbhandari et al. 2020, stage 3), and each device
     computes its share of the rows.
     """
@@ -62,7 +62,7 @@ class Setup:
     optimizer: Optimizer = "adamw"
     bottleneck: int = 64
     virtual_tokens: int = 20
-    recompute: bool = False
+    gradient_checkpointing: bool = False
     devices: int = 1
 
 
@@ -199,12 +199,12 @@ def _working_bytes(shape: ModelShape, setup: Setup, tokens: float) -> float:
     return passing + unpacked
 
 
-def _logits_bytes(shape: ModelShape, setup: Setup, labelled: int) -> float:
-    """Scores over the vocabulary of one chunk (models/cross_entropy.py), in float32 and in the weights' format."""
-    most = max(1, CHUNK_ELEMENTS // shape.vocabulary)
+def _logits_bytes(shape: ModelShape, setup: Setup, labelled: int, device: Device) -> float:
+    """Scores over the vocabulary of one part (models/cross_entropy.py), in float32 and in the weights' format."""
+    most = max(1, (CHUNK_ELEMENTS if device.kind == "cpu" else CHUNK_ELEMENTS_GPU) // shape.vocabulary)
     parts = max(1, -(-labelled // most))
     rows = -(-labelled // parts)
-    return float(rows * shape.vocabulary * (8 if setup.dtype == "bfloat16" else 4))
+    return float(rows * shape.vocabulary * (6 if setup.dtype == "bfloat16" else 4))
 
 
 def memory_of(shape: ModelShape, setup: Setup, work: Work, device: Device) -> Memory:
@@ -223,9 +223,11 @@ def memory_of(shape: ModelShape, setup: Setup, work: Work, device: Device) -> Me
     around = (shape.hidden * (4 + width) + 2 * width * shape.head_dim + 16) + 2 * width * shape.hidden * min(
         1.0, work.labelled / work.tokens
     )
-    layers = shape.layers * width * shape.hidden + per_layer if setup.recompute else shape.layers * per_layer
+    layers = (
+        shape.layers * width * shape.hidden + per_layer if setup.gradient_checkpointing else shape.layers * per_layer
+    )
     activations = work.tokens * (layers + around) + _working_bytes(shape, setup, work.tokens)
-    logits = _logits_bytes(shape, setup, work.labelled)
+    logits = _logits_bytes(shape, setup, work.labelled, device)
     packed = shape.linear_weights if setup.method == "qlora" else 0
     weights = (packed * NF4_BITS / 8 + (parameters - packed) * width) / setup.devices
     if setup.devices > 1:  # two layers in full: the one that is computed and the next
@@ -269,7 +271,7 @@ def flops_of(shape: ModelShape, setup: Setup, work: Work) -> float:
     head = 2.0 * shape.vocabulary * shape.hidden * work.all_labelled
     attention = 2.0 * shape.query_width * shape.layers * work.all_pairs
     full = setup.method == "full"
-    again = 1 if setup.recompute else 0
+    again = 1 if setup.gradient_checkpointing else 0
     total = linear * ((3 if full else 2) + again) + head * (4 if full else 2) + attention * (7 + 2 * again)
     if not full:
         total += 6.0 * trained_parameters(shape, setup) * work.all_tokens
