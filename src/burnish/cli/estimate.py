@@ -142,6 +142,7 @@ def _of_task(task: Path, overrides: list[str], allow_bad_rows: int, quiet: bool)
     from burnish.reports.terminal import TerminalProgress
     from burnish.training.encode import encode, refuse_too_long
     from burnish.training.estimate import Setup
+    from burnish.training.objectives.make import make_objective
     from burnish.training.shapes import model_shape
     from burnish.training.work import layout_on, work_of_items
 
@@ -155,7 +156,15 @@ def _of_task(task: Path, overrides: list[str], allow_bad_rows: int, quiet: bool)
         chat = Chat(load_tokenizer(config.model, base_dir=loaded.base_dir, progress=progress))
     limit = min(settings.max_length, shape.context)
     full = settings.prompt == "full"
-    encoding = encode(prepared.split.train, prepared.task, chat, full=full, max_length=limit, turns=settings.train_on)
+    encoding = encode(
+        prepared.split.train,
+        prepared.task,
+        chat,
+        full=full,
+        max_length=limit,
+        objective=settings.objective,
+        turns=settings.train_on,
+    )
     refuse_too_long(encoding, max_length=limit, max_dropped=settings.max_dropped)
     modules = settings.lora_target_modules
     setup = Setup(
@@ -163,6 +172,8 @@ def _of_task(task: Path, overrides: list[str], allow_bad_rows: int, quiet: bool)
         r=settings.lora_r,
         modules=modules if isinstance(modules, str) else tuple(modules),
         gradient_checkpointing=settings.gradient_checkpointing,
+        bottleneck=settings.bottleneck_size,
+        virtual_tokens=settings.virtual_tokens,
     )
 
     def work_at(tokens: int, device: Device) -> Work:
@@ -174,6 +185,7 @@ def _of_task(task: Path, overrides: list[str], allow_bad_rows: int, quiet: bool)
             max_steps=settings.max_steps,
             seed=config.seed,
             how=layout_on(device, shape),
+            trained=make_objective(settings.objective).trained,
             share=settings.lora_dropout == 0 and settings.shared_prefix == "auto",
         )
 
