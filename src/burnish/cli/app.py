@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from burnish.cli import data, export, machine, predict, probe, run, runs, tune
+from burnish.cli import data, estimate, export, machine, predict, probe, run, runs, tune
 from burnish.cli.options import examples
 from burnish.cli.shell import Shell
 
@@ -61,6 +61,16 @@ app.command(
     short_help="Show training examples as the model sees them.",
     epilog=examples("burnish tokens my-task", "burnish tokens my-task -n 1 --full --plain"),
 )(data.tokens)
+app.command(
+    "estimate",
+    short_help="Say what a training takes: memory, time, energy.",
+    epilog=examples(
+        "burnish estimate my-task",
+        "burnish estimate my-task --on rtx-4090 --fit",
+        "burnish estimate --model llama-3.1-8b --method qlora --on rtx-3060-12gb --fit",
+        "burnish estimate my-task --json | jq .memory",
+    ),
+)(estimate.estimate)
 app.command(
     "run",
     short_help="From labelled examples to a verdict: ship or hold.",

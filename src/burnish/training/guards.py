@@ -13,6 +13,8 @@ from burnish.models.whole import whole
 from burnish.training.objectives.base import Item
 from burnish.training.parallel import Group
 
+_PART = 2**20  # values added up at a time
+
 
 def check_labels(rows: Sequence[Item], chat: Chat) -> None:
     """Before step 1: every sequence has labels, and each learned turn's end is one of them (axolotl #3754, #2089)."""
@@ -92,6 +94,10 @@ def check_same(model: Any, group: Group) -> None:
 
 @torch.no_grad()
 def _checksum(parameter: torch.Tensor) -> int:
-    """Wrapping sum of the raw bits: changes with any single value."""
+    """Wrapping sum of the raw bits: changes with any single value.
+
+    In parts, since PyTorch widens what it sums: of an embedding matrix that would be the largest tensor of all.
+    """
     kind = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}[parameter.element_size()]
-    return int(whole(parameter.detach()).contiguous().view(kind).sum(dtype=torch.int64))
+    bits = whole(parameter.detach()).contiguous().view(kind).flatten()
+    return sum(int(bits[at : at + _PART].sum(dtype=torch.int64)) for at in range(0, len(bits), _PART))

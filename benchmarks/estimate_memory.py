@@ -1,0 +1,170 @@
+"""How near `burnish estimate` comes: peak memory of trainings of a few steps, each in a process of its own.
+
+    python benchmarks/estimate_memory.py
+    python benchmarks/estimate_memory.py --model qwen3-0.6b-folder --cases lora:32:16:96
+
+Rows are random tokens, so that only sizes matter. Peak memory is that of the process on a CPU (it does not depend on
+what else the machine does), of PyTorch's allocator on a GPU. --time adds the processor time of a step, and the
+operations in it as a share of those that plain matrix products make in that time; for one thread.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any, NamedTuple
+
+
+class Case(NamedTuple):
+    """rows of prefix + own tokens a step, in one pass; answer: labelled tokens of a row."""
+
+    method: str
+    prefix: int
+    rows: int
+    own: int
+    answer: int
+    checkpointing: bool = False
+
+
+CASES = (
+    Case("lora", 0, 1, 64, 32),
+    Case("lora", 0, 4, 96, 64),
+    Case("lora", 32, 8, 64, 32),
+    Case("lora", 0, 8, 128, 64),
+    Case("lora", 0, 2, 512, 128),
+    Case("lora", 0, 16, 128, 64),
+    Case("lora", 0, 16, 128, 64, checkpointing=True),
+    Case("lora", 512, 16, 96, 32),
+    Case("ia3", 0, 8, 96, 64),
+    Case("dora", 0, 4, 96, 64),
+    Case("full", 0, 4, 96, 64),
+    Case("full", 0, 8, 96, 64),
+)
+
+
+def main() -> None:
+    """Measure every case and print a table in Markdown."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", default="smollm2-135m-instruct")
+    parser.add_argument("--cases", nargs="*", help="METHOD:PREFIX:ROWS:OWN[:ANSWER] instead of the usual ones")
+    parser.add_argument("--rank", type=int, default=16)
+    parser.add_argument("--time", action="store_true", help="processor time, too")
+    parser.add_argument("--side", help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.side:
+        print(json.dumps(measure(arguments.model, Case(*json.loads(arguments.side)), arguments.rank)))
+        return
+    cases = [_case(text) for text in arguments.cases] if arguments.cases else CASES
+    more = (" step CPU s | share of matrix speed |", "---:|---:|") if arguments.time else ("", "")
+    print(f"| method | prefix | rows | own tokens | pass tokens | estimated MB | measured MB | error |{more[0]}")
+    print(f"|---|---:|---:|---:|---:|---:|---:|---:|{more[1]}")
+    for case in cases:
+        found = _in_a_process(arguments.model, case, arguments.rank)
+        name = case.method + (", checkpointing" if case.checkpointing else "")
+        line = (
+            f"| {name} | {case.prefix} | {case.rows} | {case.own} | {found['tokens']:,} | {found['estimated']:,.0f} "
+            f"| {found['measured']:,.0f} | {100 * (found['estimated'] / found['measured'] - 1):+.1f}% |"
+        )
+        if arguments.time:
+            line += f" {found['seconds']:.2f} | {found['share']:.2f} |"
+        print(line, flush=True)
+
+
+def _case(text: str) -> Case:
+    method, *numbers = text.split(":")
+    sizes = [int(number) for number in numbers]
+    return Case(method, *sizes, *([max(1, sizes[2] // 2)] if len(sizes) == 3 else []))
+
+
+def _in_a_process(model: str, case: Case, rank: int) -> dict[str, Any]:
+    command = [sys.executable, __file__, "--model", model, "--rank", str(rank), "--side", json.dumps(case)]
+    environment = os.environ | {"HF_HUB_OFFLINE": "1"}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+    if done.returncode:
+        sys.exit(f"{case} failed (status {done.returncode}):\n{done.stderr[-3000:]}")
+    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+def measure(model_name: str, case: Case, rank: int, steps: int = 3) -> dict[str, Any]:
+    """Train a few steps here; estimated and measured peak in MB (of 2^20), processor seconds of a step."""
+    import burnish
+    from burnish.training.devices import measured_flops, this_machine
+    from burnish.training.encode import tail_item
+    from burnish.training.estimate import Setup, estimate
+    from burnish.training.loop import peak_memory_mb
+    from burnish.training.shapes import model_shape
+    from burnish.training.work import layout_on, work_of_items
+
+    loaded = burnish.load_model(model_name, dtype="float32" if case.method == "full" else "auto")
+    model = burnish.attach_adapter(loaded.model, method=case.method, r=rank, alpha=2 * rank, seed=0)  # type: ignore[arg-type]
+    rng = random.Random(0)
+    vocabulary = int(loaded.model.config.vocab_size)
+    prefix = [rng.randrange(vocabulary) for _ in range(case.prefix)]
+    length = case.prefix + case.own
+    rows = [
+        tail_item(
+            prefix + [rng.randrange(vocabulary) for _ in range(case.own)],
+            length - case.answer,
+            1.0,
+            burnish.Source("row", number),
+        )
+        for number in range(steps * case.rows)
+    ]
+    settings = burnish.TrainingConfig(
+        method=case.method,  # type: ignore[arg-type]
+        learning_rate=1e-4,
+        batch_size=case.rows,
+        num_epochs=1,
+        max_steps=steps,
+        evals_per_epoch=1e-6,
+        checkpoint_steps=10**6,
+        tokens_per_batch=2**16,
+        gradient_checkpointing=case.checkpointing,
+    )
+    marks = [time.process_time()]
+
+    class Clock(burnish.Silent):
+        def advance(self, *_: Any, **__: Any) -> None:
+            marks.append(time.process_time())
+
+    with tempfile.TemporaryDirectory() as folder:
+        burnish.train(
+            model, rows, [], settings=settings, seed=0, device=loaded.device, folder=Path(folder),
+            metric=None, metric_name="", progress=Clock(),
+        )  # fmt: skip
+    measured = peak_memory_mb(loaded.device)
+    dtype: Any = str(loaded.dtype).removeprefix("torch.")
+    device = this_machine()
+    speed = measured_flops(loaded.device, dtype, clock=time.process_time)
+    shape = model_shape(model_name)
+    setup = Setup(case.method, rank, dtype=dtype, gradient_checkpointing=case.checkpointing)  # type: ignore[arg-type]
+    work = work_of_items(
+        rows,
+        batch_size=case.rows,
+        tokens_per_batch=2**16,
+        num_epochs=1,
+        max_steps=steps,
+        how=layout_on(device, shape),
+    )
+    found = estimate(shape, setup, work, device)
+    seconds = marks[-1] - marks[-2]
+    return {
+        "tokens": work.tokens,
+        "estimated": found.memory.total / 2**20,
+        "measured": measured,
+        "memory": found.memory._asdict(),
+        "seconds": seconds,
+        "share": found.flops / work.steps / seconds / speed,
+    }
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,300 @@
+"""Memory, time and energy of a training, by arithmetic: nothing is loaded.
+
+docs/estimate.md has the formulas in words, and benchmarks/estimate_memory.py compares them with measured peaks.
+Widths: D of the residual stream, Q of all query heads, K of all key heads, F of the feed-forward part; V tokens in
+the vocabulary; N tokens in the largest forward pass.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, NamedTuple, get_args
+
+from burnish.errors import ConfigError
+from burnish.models.cross_entropy import CHUNK_ELEMENTS, CHUNK_ELEMENTS_GPU
+from burnish.training.devices import Device, DType
+from burnish.training.shapes import ModelShape
+
+Method = Literal["lora", "qlora", "dora", "ia3", "bottleneck", "prefix_tuning", "prompt_tuning", "full"]
+METHODS: tuple[Method, ...] = get_args(Method)
+Optimizer = Literal["adamw", "adamw_8bit"]
+
+# 4-bit NormalFloat in blocks of 64, an 8-bit scale for each block, and a 32-bit scale for 256 of these
+# (Dettmers et al. 2023, section 3, "Double Quantization": 0.127 bits a weight instead of 0.5).
+NF4_BITS = 4 + 8 / 64 + 32 / (64 * 256)
+# 8-bit Adam (Dettmers et al. 2022, section 2): two states of a byte, each with a 32-bit scale for 256 numbers, the
+# block of bitsandbytes.
+ADAM_8BIT_BYTES = 2 * (1 + 4 / 256)
+# What glibc's allocator cannot use again, as a share of the activations: freed blocks do not serve aligned requests
+# of their own size. Measured with glibc 2.36 (benchmarks/estimate_memory.py); with every block mapped by itself it
+# is 0.03, at the price of time.
+CPU_ALLOCATOR = 0.45
+# An assumption: what PyTorch's caching allocator for GPUs loses in its blocks.
+GPU_ALLOCATOR = 0.05
+# Families whose attention on a CPU keeps queries, keys and values only (models/attention.py); elsewhere keys and
+# values are repeated for every query head, and the output is kept too.
+_GROUPED = frozenset({"llama", "mistral", "qwen2", "qwen3", "smollm3", "phi3", "granite", "olmo2"})
+
+
+def grouped_attention(shape: ModelShape, device: Device) -> bool:
+    """Whether attention on this device is our own, over trees."""
+    return device.kind == "cpu" and shape.family in _GROUPED
+
+
+def dtype_on(device: Device, method: Method) -> DType:
+    """What `training.dtype: auto` means there: float32 where all weights are trained, else bfloat16 if native."""
+    return "bfloat16" if device.native_bf16 and method != "full" else "float32"
+
+
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """What is trained, and how. dtype: of weights and activations; adapters are float32 whatever it is.
+
+    gradient_checkpointing: each layer is computed again in the backward pass (Chen et al. 2016). devices: weights,
+    gradients and optimizer states are cut into so many parts (Rajbhandari et al. 2020, stage 3), and each device
+    computes its share of the rows.
+    """
+
+    method: Method = "lora"
+    r: int = 16
+    modules: tuple[str, ...] | Literal["all-linear"] = "all-linear"
+    dtype: DType = "float32"
+    optimizer: Optimizer = "adamw"
+    bottleneck: int = 64
+    virtual_tokens: int = 20
+    gradient_checkpointing: bool = False
+    devices: int = 1
+
+
+class Work(NamedTuple):
+    """What has to be computed. tokens, labelled: of the largest forward pass on one device, what is shared counted
+    once; passes: forward passes in the largest step; steps: of the optimizer.
+
+    all_tokens, all_labelled, all_pairs, all_passes: of the whole training, without the backward passes; pairs are
+    query and key that attention multiplies.
+    """
+
+    tokens: int
+    labelled: int
+    passes: int
+    steps: int
+    all_tokens: float
+    all_labelled: float
+    all_pairs: float
+    all_passes: float
+
+
+class Memory(NamedTuple):
+    """Bytes on one device at the peak, by part; they add up to the peak.
+
+    adapter: what is trained beside the weights; restored: the best adapter read back at the end; loading: what the
+    peak while reading the weights exceeds all of these by.
+    """
+
+    weights: float
+    adapter: float
+    gradients: float
+    optimizer: float
+    activations: float
+    logits: float
+    allocator: float
+    process: float
+    restored: float
+    loading: float
+
+    @property
+    def total(self) -> float:
+        """The peak."""
+        return sum(self)
+
+
+class Estimate(NamedTuple):
+    """parameters: of the model; trained: of these or beside them; flops: operations of the whole training;
+    seconds, kwh: None where the device's speed or power is not known. kwh is an upper estimate: rated power
+    throughout, on all devices."""
+
+    parameters: int
+    trained: int
+    memory: Memory
+    flops: float
+    seconds: float
+    kwh: float | None
+
+
+def trained_parameters(shape: ModelShape, setup: Setup) -> int:
+    """How many numbers are trained."""
+    chosen = shape.chosen(setup.modules)
+    D, K = shape.hidden, shape.key_width
+    match setup.method:
+        case "full":
+            return shape.parameters
+        case "lora" | "qlora":
+            return shape.layers * setup.r * sum(linear.inputs + linear.outputs for linear in chosen)
+        case "dora":
+            ranks = setup.r * sum(linear.inputs + linear.outputs for linear in chosen)
+            return shape.layers * (ranks + sum(linear.outputs for linear in chosen))
+        case "ia3":
+            return shape.layers * sum(_ia3(shape, setup).values())
+        case "bottleneck":
+            size = setup.bottleneck
+            return shape.layers * 2 * (2 * D * size + size + D)
+        case "prefix_tuning":
+            return setup.virtual_tokens * shape.layers * 2 * K
+        case "prompt_tuning":
+            return setup.virtual_tokens * D
+
+
+def _ia3(shape: ModelShape, setup: Setup) -> dict[str, int]:
+    """Factors by layer name: outputs of keys and values, inputs of the layer that leads back (Liu et al. 2022)."""
+    usual = ("k_proj", "v_proj", "down_proj")
+    names = usual if setup.modules == "all-linear" else setup.modules
+    return {
+        linear.name: linear.inputs if linear.name == "down_proj" else linear.outputs
+        for linear in shape.chosen("all-linear")
+        if linear.name in names
+    }
+
+
+def activation_bytes(shape: ModelShape, setup: Setup, *, grouped: bool) -> float:
+    """Bytes that one decoder layer keeps of one token for the backward pass.
+
+    Counted from what autograd saves, each tensor once (tests/training/test_estimate.py compares):
+    the inputs of the norms (in float32), of every linear layer that is trained or has an adapter, and A x of each
+    adapter; rotated queries, keys and values; gate, its SiLU and up.
+    """
+    width = 2 if setup.dtype == "bfloat16" else 4
+    D, Q, K, F = shape.hidden, shape.query_width, shape.key_width, shape.intermediate
+    method = setup.method
+    full = method == "full"
+    chosen = shape.linears if full else shape.chosen(setup.modules) if method in ("lora", "qlora", "dora") else ()
+    names = {linear.name for linear in chosen}
+    norms = shape.norms * D * (4 + (width if full else 0))
+    if shape.head_norms != "none":
+        norms += (Q + K) * (4 + (width if full else 0))
+    inputs = 0
+    inputs += D if names & {"q_proj", "k_proj", "v_proj", "qkv_proj"} else 0
+    inputs += D if names & {"gate_proj", "up_proj", "gate_up_proj"} else 0
+    inputs += F if "down_proj" in names else 0
+    # Without a gradient through the grouped heads' copies, queries, keys and values are all that attention keeps.
+    attention = Q + 2 * K if grouped else Q + 2 * Q
+    attention += Q if "o_proj" in names or not grouped else 0
+    kept = inputs + attention + 3 * F
+    if method in ("lora", "qlora", "dora"):
+        kept += setup.r * len(chosen)
+    if method == "dora":  # the outputs of W and of B A, each scaled by the magnitudes
+        kept += 2 * sum(linear.outputs for linear in chosen)
+    if method == "ia3":
+        kept += sum(_ia3(shape, setup).values())
+    extra = 0
+    if method == "bottleneck":  # always in float32: its input, and the hidden units before and after GELU
+        extra = 2 * 4 * (2 * setup.bottleneck + (D if width == 2 else 0)) + 2 * width * D
+    return norms + width * kept + extra
+
+
+def _working_bytes(shape: ModelShape, setup: Setup, tokens: float) -> float:
+    """Gradients of one layer's activations while its backward pass runs, and a weight in full while it is used."""
+    width = 2 if setup.dtype == "bfloat16" else 4
+    passing = tokens * width * (4 * shape.intermediate + 2 * shape.hidden)
+    unpacked = width * max(linear.weights for linear in shape.linears) if setup.method == "qlora" else 0
+    return passing + unpacked
+
+
+def _logits_bytes(shape: ModelShape, setup: Setup, labelled: int, device: Device) -> float:
+    """Scores over the vocabulary of one part (models/cross_entropy.py), in float32 and in the weights' format."""
+    most = max(1, (CHUNK_ELEMENTS if device.kind == "cpu" else CHUNK_ELEMENTS_GPU) // shape.vocabulary)
+    parts = max(1, -(-labelled // most))
+    rows = -(-labelled // parts)
+    return float(rows * shape.vocabulary * (6 if setup.dtype == "bfloat16" else 4))
+
+
+def memory_of(shape: ModelShape, setup: Setup, work: Work, device: Device) -> Memory:
+    """Peak memory of one device, by part.
+
+    On a CPU: of the whole process. Activations peak when the loss is known; a trained embedding has its gradients
+    then, once from the head and once added up, and all others take the room that activations give back. With more
+    than one pass a step, those of the passes before are there as well.
+    """
+    width = 2 if setup.dtype == "bfloat16" else 4
+    cpu = device.kind == "cpu"
+    full = setup.method == "full"
+    trained, parameters = trained_parameters(shape, setup), shape.parameters
+    grouped = grouped_attention(shape, device)
+    per_layer = activation_bytes(shape, setup, grouped=grouped)
+    around = (shape.hidden * (4 + width) + 2 * width * shape.head_dim + 16) + 2 * width * shape.hidden * min(
+        1.0, work.labelled / work.tokens
+    )
+    layers = (
+        shape.layers * width * shape.hidden + per_layer if setup.gradient_checkpointing else shape.layers * per_layer
+    )
+    activations = work.tokens * (layers + around) + _working_bytes(shape, setup, work.tokens)
+    logits = _logits_bytes(shape, setup, work.labelled, device)
+    packed = shape.linear_weights if setup.method == "qlora" else 0
+    weights = (packed * NF4_BITS / 8 + (parameters - packed) * width) / setup.devices
+    if setup.devices > 1:  # two layers in full: the one that is computed and the next
+        weights += 2 * width * shape.linear_weights / shape.layers
+    each = width if full else 4  # adapters are float32
+    states = 2 * each if setup.optimizer == "adamw" else ADAM_8BIT_BYTES
+    gradients = trained * each / setup.devices
+    if full and work.passes == 1:
+        early = 2 * shape.vocabulary * shape.hidden * each / setup.devices
+        if activations + early < gradients:  # all gradients are there, the activations gone
+            activations = _working_bytes(shape, setup, work.tokens)
+        else:
+            gradients = early
+    allocator = (CPU_ALLOCATOR if cpu else GPU_ALLOCATOR) * activations
+    memory = Memory(
+        weights=weights,
+        adapter=0.0 if full else 4.0 * trained / setup.devices,
+        gradients=gradients,
+        optimizer=trained * states / setup.devices,
+        activations=activations,
+        logits=logits,
+        allocator=allocator,
+        process=float(device.process),
+        restored=float(trained * each) if cpu else 0.0,
+        loading=0.0,
+    )
+    # While weights are read, the file lies in memory beside them: two bytes a number.
+    loading = device.process + weights + 2 * parameters - memory.total if cpu else 0.0
+    return memory._replace(loading=max(0.0, loading))
+
+
+def flops_of(shape: ModelShape, setup: Setup, work: Work) -> float:
+    """Operations of the whole training: two for each multiplication with an addition (Kaplan et al. 2020, section
+    2.1), forward and backward, with what Burnish does not compute left out.
+
+    Linear layers: 2 a weight and token forward, 2 backward for the inputs' gradients, and 2 for the weights' where
+    they are trained. The head: at labelled tokens only, scores and their gradient in the forward pass. Attention:
+    2 products forward; 5 backward, since the scores are computed again.
+    """
+    linear = 2.0 * shape.linear_weights * work.all_tokens
+    head = 2.0 * shape.vocabulary * shape.hidden * work.all_labelled
+    attention = 2.0 * shape.query_width * shape.layers * work.all_pairs
+    full = setup.method == "full"
+    again = 1 if setup.gradient_checkpointing else 0
+    total = linear * ((3 if full else 2) + again) + head * (4 if full else 2) + attention * (7 + 2 * again)
+    if not full:
+        total += 6.0 * trained_parameters(shape, setup) * work.all_tokens
+    return total
+
+
+def estimate(shape: ModelShape, setup: Setup, work: Work, device: Device) -> Estimate:
+    """Memory, time and energy of a training on this device (or on `setup.devices` of them).
+
+    Time is the operations over the device's sustained speed, and no less than it takes to read all weights twice a
+    pass. Validation and evaluation are not in it. Raises ConfigError when the device lacks the number format.
+    """
+    if setup.dtype not in device.flops:
+        raise ConfigError(
+            f"{device.name} does not multiply {setup.dtype} numbers in hardware",
+            got=setup.dtype,
+            where="training.dtype",
+            fix=f"use dtype: {' or '.join(device.flops)}",
+        )
+    flops = flops_of(shape, setup, work)
+    memory = memory_of(shape, setup, work, device)
+    seconds = flops / (device.flops[setup.dtype] * device.efficiency * setup.devices)
+    if device.bandwidth:
+        seconds = max(seconds, 2 * memory.weights * work.all_passes / setup.devices / device.bandwidth)
+    kwh = None if device.watts is None else device.watts * setup.devices * seconds / 3.6e6
+    return Estimate(shape.parameters, trained_parameters(shape, setup), memory, flops, seconds, kwh)
