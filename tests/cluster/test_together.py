@@ -60,12 +60,15 @@ def assert_alike(run_dir: Path, alone: burnish.Run) -> None:
     assert all(torch.allclose(left[name], right[name], atol=1e-4) for name in left)
 
 
-class Notes(list):
+class Notes:
+    def __init__(self):
+        self.lines = []
+
     def stage(self, name, detail=""):
         pass
 
     def notice(self, text, *, warning=False):
-        self.append(text)
+        self.lines.append(text)
 
     def advance(self, what, done, total, facts=None):
         pass
@@ -102,8 +105,8 @@ def test_stopped_killed_and_restarted_two_processes_end_as_one(folder, task, alo
     resumed = burnish.run(task, runs_dir=runs, resume=True, processes=2, progress=notes)
     thread.join()
     assert resumed.path == run_dir
-    assert any(f"(process {killed['worker']}) was ended by SIGKILL" in line for line in notes)
-    assert any("restart 1 of 1" in line for line in notes)
+    assert any(f"(process {killed['worker']}) was ended by SIGKILL" in line for line in notes.lines)
+    assert any("restart 1 of 1" in line for line in notes.lines)
     assert_alike(run_dir, alone)
     assert read_json(run_dir / "run.json")["training"]["processes"] == 2
 

@@ -11,6 +11,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -98,16 +99,18 @@ def assert_same(a, b):
     assert all(torch.equal(left[name], right[name]) for name in left)
 
 
-def test_a_really_full_disk(tmp_path):
+def test_a_really_full_disk():
     """A file system of 300 kB: a checkpoint of it fits, the next does not."""
-    disk = tmp_path / "disk"
-    disk.mkdir()
+    # Not below pytest's folder, which other sessions clean up.
+    disk = Path(tempfile.mkdtemp(prefix="burnish-full-"))
     command = ["mount", "-t", "tmpfs", "-o", "size=300k", "tmpfs", str(disk)]
     try:
         done = subprocess.run(command, capture_output=True, check=False)
     except FileNotFoundError:
+        disk.rmdir()
         pytest.skip("there is no mount here")
     if done.returncode:
+        disk.rmdir()
         pytest.skip("mounting is not allowed here")
     try:
         with pytest.raises(RunError, match="No space left on device"):
@@ -121,7 +124,8 @@ def test_a_really_full_disk(tmp_path):
         assert state is not None
         assert state.step == len(steps)
     finally:
-        subprocess.run(["umount", str(disk)], check=False)
+        subprocess.run(["umount", str(disk)], check=True)
+        disk.rmdir()
 
 
 def test_damaged_checkpoints_do_not_push_out_good_ones(tmp_path):

@@ -68,7 +68,7 @@ def load_model(
     options: dict[str, Any] = {}
     if quantise:
         options["quantization_config"] = quantisation_config(quantise, chosen)
-        options["device_map"] = {"": 0 if device.device == "cuda" else device.device}
+        options["device_map"] = {"": torch.cuda.current_device() if device.device == "cuda" else device.device}
     with quiet_transformers(), _reading(name):
         tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
         model = AutoModelForCausalLM.from_pretrained(
