@@ -21,7 +21,16 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from burnish.models.lora_linear import Group, grouped, is_fused, layer_of, project, project_backward
+from burnish.models.lora_linear import (
+    Group,
+    grouped,
+    is_fused,
+    layer_of,
+    project,
+    project_backward,
+    put_back,
+    set_aside,
+)
 from burnish.models.rms_norm import inverse_rms, normalise, normalise_backward, rms_norm
 
 _LAYER = {"self_attn", "mlp", "input_layernorm", "post_attention_layernorm"}
@@ -67,10 +76,10 @@ class _AttentionInputs(torch.autograd.Function):
     ) -> tuple[Tensor, ...]:
         rows = x.reshape(-1, x.shape[-1])
         inverse = inverse_rms(rows, plan.first_norm.epsilon)
-        outs, ctx.low_rank = project(normalise(rows, inverse, plan.first_norm.weight), plan.projections)
+        outs, low_rank = project(normalise(rows, inverse, plan.first_norm.weight), plan.projections)
+        ctx.low_rank, kept = set_aside(low_rank)
         ctx.plan, ctx.cos, ctx.sin = plan, cos, sin
         heads = [out.view(*x.shape[:2], -1, plan.head_dim) for out in outs]
-        kept = []
         for i, norm in enumerate(plan.head_norms):
             head_rows = heads[i].view(-1, plan.head_dim)
             head_inverse = inverse_rms(head_rows, norm.epsilon)
@@ -86,6 +95,7 @@ class _AttentionInputs(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Any, ...]:
         rows, inverse, *kept = ctx.saved_tensors
+        low_rank = put_back(ctx.low_rank, kept)
         plan: Plan = ctx.plan
         by_head = list(gradients)
         if ctx.cos is not None:
@@ -105,7 +115,7 @@ class _AttentionInputs(torch.autograd.Function):
         wanted = ctx.needs_input_grad[0]
         weight = plan.first_norm.weight
         x_gradient, trained = project_backward(
-            rows, plan.projections, ctx.low_rank, outs, inputs=wanted, inverse=inverse, norm=weight
+            rows, plan.projections, low_rank, outs, inputs=wanted, inverse=inverse, norm=weight
         )
         if x_gradient is not None:
             x_gradient = normalise_backward(x_gradient, rows, inverse, weight)
@@ -141,16 +151,18 @@ class _LayerOutput(torch.autograd.Function):
         (gate, up), low_in = project(normalise(middle, inverse, plan.second_norm.weight), plan.gate_up)
         sigmoid = torch.sigmoid(gate)
         (y,), low_down = project(torch.mul(gate, sigmoid).mul_(up), plan.down, middle)
-        ctx.save_for_backward(rows, middle, inverse, gate, up, sigmoid)
-        ctx.plan, ctx.low_ranks, ctx.shape = plan, (low_out, low_in, low_down), mixed.shape
+        aside = [set_aside(low_rank) for low_rank in (low_out, low_in, low_down)]
+        low = [tensor for _, tensors in aside for tensor in tensors]
+        ctx.save_for_backward(rows, middle, inverse, gate, up, sigmoid, *low)
+        ctx.plan, ctx.low_ranks, ctx.shape = plan, [low_rank for low_rank, _ in aside], mixed.shape
         return y.view(x.shape)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Any, ...]:
-        rows, middle, inverse, gate, up, sigmoid = ctx.saved_tensors
+        rows, middle, inverse, gate, up, sigmoid, *low = ctx.saved_tensors
         plan: Plan = ctx.plan
-        low_out, low_in, low_down = ctx.low_ranks
+        low_out, low_in, low_down = (put_back(low_rank, low) for low_rank in ctx.low_ranks)
         y = gradients[0].reshape(middle.shape)
         silu = torch.mul(gate, sigmoid)
         hidden, trained_down = project_backward(torch.mul(silu, up), plan.down, low_down, [y], inputs=True)

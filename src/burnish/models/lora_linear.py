@@ -92,6 +92,18 @@ def project(rows: Tensor, group: Group, residual: Tensor | None = None) -> tuple
     return outs, LowRank(down, ups, low)
 
 
+def set_aside(low_rank: LowRank | None) -> tuple[LowRank | None, list[Tensor]]:
+    """The rows' products apart, for save_for_backward: gradient checkpointing lets go of nothing else."""
+    if low_rank is None:
+        return None, []
+    return low_rank._replace(low=low_rank.low.new_empty(0)), [low_rank.low]
+
+
+def put_back(low_rank: LowRank | None, low: list[Tensor]) -> LowRank | None:
+    """`set_aside` undone; takes its tensor off the front of `low`."""
+    return None if low_rank is None else low_rank._replace(low=low.pop(0))
+
+
 def project_backward(
     rows: Tensor,
     group: Group,
@@ -142,8 +154,9 @@ class _LoraLinear(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, one: Group, *_: Tensor) -> Tensor:
         rows = x.reshape(-1, x.shape[-1])
-        (out,), ctx.low_rank = project(rows, one)
-        ctx.save_for_backward(rows)
+        (out,), low_rank = project(rows, one)
+        ctx.low_rank, low = set_aside(low_rank)
+        ctx.save_for_backward(rows, *low)
         ctx.group = one
         ctx.shape = x.shape
         return out.view(*x.shape[:-1], out.shape[-1])
@@ -151,9 +164,10 @@ class _LoraLinear(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        (rows,) = ctx.saved_tensors
+        rows, *low = ctx.saved_tensors
         out = gradients[0].reshape(len(rows), -1)
-        x_gradient, trained = project_backward(rows, ctx.group, ctx.low_rank, [out], inputs=ctx.needs_input_grad[0])
+        low_rank = put_back(ctx.low_rank, low)
+        x_gradient, trained = project_backward(rows, ctx.group, low_rank, [out], inputs=ctx.needs_input_grad[0])
         return None if x_gradient is None else x_gradient.view(ctx.shape), None, *trained
 
 

@@ -35,6 +35,9 @@ GPU_ALLOCATOR = 0.05
 # values are repeated for every query head, and the output is kept too.
 _GROUPED = frozenset({"llama", "mistral", "qwen2", "qwen3", "smollm3", "phi3", "granite", "olmo2"})
 
+# Families whose decoder layers with LoRA everywhere compute in two operations (models/fused_layers.py).
+_FUSED = frozenset({"llama", "mistral", "qwen2", "qwen3", "smollm3"})
+
 
 def grouped_attention(shape: ModelShape, device: Device) -> bool:
     """Whether attention on this device is our own, over trees."""
@@ -155,6 +158,12 @@ def _ia3(shape: ModelShape, setup: Setup) -> dict[str, int]:
     }
 
 
+def _fused(shape: ModelShape, setup: Setup) -> bool:
+    """Whether decoder layers compute in two operations (models/fused_layers.py)."""
+    everywhere = setup.method == "lora" and setup.modules == "all-linear"
+    return everywhere and shape.family in _FUSED and not setup.gradient_checkpointing
+
+
 def activation_bytes(shape: ModelShape, setup: Setup, *, grouped: bool) -> float:
     """Bytes that one decoder layer keeps of one token for the backward pass.
 
@@ -165,6 +174,11 @@ def activation_bytes(shape: ModelShape, setup: Setup, *, grouped: bool) -> float
     width = 2 if setup.dtype == "bfloat16" else 4
     D, Q, K, F = shape.hidden, shape.query_width, shape.key_width, shape.intermediate
     method = setup.method
+    if _fused(shape, setup):
+        # The layer's input, what attention keeps and gives, the sum of both, and gate, its sigmoid and up.
+        heads = (Q + K) if shape.head_norms != "none" else 0
+        kept = 2 * D + (Q + 2 * K if grouped else 3 * Q) + Q + 3 * F + heads + setup.r * len(shape.linears)
+        return width * kept + 4 * (2 + heads // shape.head_dim)
     full = method == "full"
     chosen = shape.linears if full else shape.chosen(setup.modules) if method in ("lora", "qlora", "dora") else ()
     names = {linear.name for linear in chosen}
