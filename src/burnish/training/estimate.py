@@ -214,10 +214,9 @@ def _working_bytes(shape: ModelShape, setup: Setup, tokens: float) -> float:
 
 
 def _logits_bytes(shape: ModelShape, setup: Setup, labelled: int, device: Device) -> float:
-    """Scores over the vocabulary of one part (models/cross_entropy.py), in float32 and in the weights' format."""
+    """Scores over the vocabulary of a full part (models/cross_entropy.py), in float32 and in the weights' format."""
     most = max(1, (CHUNK_ELEMENTS if device.kind == "cpu" else CHUNK_ELEMENTS_GPU) // shape.vocabulary)
-    parts = max(1, -(-labelled // most))
-    rows = -(-labelled // parts)
+    rows = min(labelled, most)
     return float(rows * shape.vocabulary * (6 if setup.dtype == "bfloat16" else 4))
 
 
