@@ -77,9 +77,10 @@ def _work(arguments: argparse.Namespace) -> dict[str, Any]:
     random.Random(0).shuffle(rows)
 
     def items(examples: Any) -> Any:
-        return burnish.encode(
+        encoded = burnish.encode(
             examples, prepared.task, chat, full=full, max_length=training.max_length, objective=arguments.objective
-        ).rows
+        )
+        return [[item.sequences, item.weight] for item in encoded.rows]
 
     return {
         "objective": arguments.objective,
@@ -109,7 +110,7 @@ def _items(plain: list[Any]) -> list[Any]:
             weight,
             Source("row", number),
         )
-        for number, (sequences, weight, *_) in enumerate(plain)
+        for number, (sequences, weight) in enumerate(plain)
     ]
 
 
