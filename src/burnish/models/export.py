@@ -28,7 +28,7 @@ from burnish.records import Message
 from burnish.runs import MANIFEST, commit_folder, verify_folder
 
 # How much less likely, in nats, another greedy token may be under the trained model for rounding to explain it: the
-# numbers are rounded to 24, 11 and 8 significant bits (docs/training.md has what was measured).
+# numbers are rounded to 24, 11 and 8 significant bits. Chosen, not measured.
 TOLERANCE = {torch.float32: 0.01, torch.float16: 0.1, torch.bfloat16: 0.5}
 ANSWER_TOKENS = 64
 DTYPES = {"F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
