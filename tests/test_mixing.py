@@ -12,8 +12,7 @@ import burnish
 from burnish.config import task_from
 from burnish.data.mixture import Extra
 from burnish.errors import ConfigError, DataError, RunError, TrainingError
-from burnish.mixing import keep_mixture, mixed_rows, read_extras
-from burnish.models.generate import Engine
+from burnish.mixing import answered, keep_mixture, mixed_rows, read_extras, write_answers
 from burnish.models.layout import Labelled, Span
 from burnish.progress import Silent
 from burnish.records import Example, Message, Source
@@ -37,29 +36,22 @@ def chat_rows(count):
     )  # fmt: skip
 
 
-def mix(tmp_path, extras, *, rows=90, max_length=200, epochs=3, engine=None):
-    loaded, chat = tiny_loaded()
-    folder = new_run(tmp_path, "mix", {"seed": 1})
-    keep_mixture(folder, extras)
-    return folder, chat, mixed_rows(
-        own(rows), extras, chat=chat, engine=engine or (lambda: Engine(loaded, chat)), max_length=max_length,
-        turns="last", epochs=epochs, folder=folder.path, progress=Silent(),
-    )  # fmt: skip
+def mix(extras, *, rows=90, max_length=200, epochs=3):
+    _, chat = tiny_loaded()
+    return chat, mixed_rows(
+        own(rows), extras, chat=chat, max_length=max_length, turns="last", epochs=epochs, progress=Silent()
+    )
 
 
-def test_an_epoch_holds_all_own_rows_and_the_shares(tmp_path):
+def test_an_epoch_holds_all_own_rows_and_the_shares():
     extras = (Extra("chat", chat_rows(12), None, 0.1), Extra("faq", chat_rows(4), 0.5, None))
-    folder, chat, mixed = mix(tmp_path, extras)
+    chat, mixed = mix(extras)
     for number in range(4):
         files = Counter(mixed.rows[place].source.file for place in mixed.epoch(number))
         assert files == {"own.jsonl": 90, "chat.jsonl": 2 + 10}
         assert len({place for place in mixed.epoch(number) if place < 90}) == 90
     assert mixed.epoch(0) != mixed.epoch(1)
-    named = read_json(folder.path / "run.json")["mixture"]
-    assert [(one["name"], counts["per_epoch"]) for one, counts in zip(named, mixed.about, strict=True)] == [
-        ("chat", 10),
-        ("faq", 2),
-    ]
+    assert [one["per_epoch"] for one in mixed.about] == [10, 2]
     assert mixed.about[0]["share_of_epoch"] == pytest.approx(10 / 102, abs=1e-4)
     # A replayed row keeps its own turns and learns its own answer.
     [row] = [item for item in mixed.rows if item.source == Source("chat.jsonl", 3)][:1]
@@ -69,30 +61,30 @@ def test_an_epoch_holds_all_own_rows_and_the_shares(tmp_path):
     assert chat.tokenizer.decode(tokens[span[0] : span[1]]) == "hello 3</s>"
 
 
-def test_without_further_data_sets_nothing_changes(tmp_path):
-    folder, _, mixed = mix(tmp_path, ())
+def test_without_further_data_sets_nothing_changes():
+    _, mixed = mix(())
     assert mixed.rows == own(90)
     assert mixed.epoch(0) == mixed.epoch(5) == list(range(90))
-    assert "mixture" not in read_json(folder.path / "run.json")
+    assert mixed.about == []
 
 
-def test_rows_too_long_are_left_out_and_none_left_is_an_error(tmp_path):
+def test_rows_too_long_are_left_out_and_none_left_is_an_error():
     rows = chat_rows(5)
     long = Example("f" * 16, (Message("user", "x" * 300),), "y", Source("chat.jsonl", 9))
-    _, _, mixed = mix(tmp_path, (Extra("chat", (*rows, long), 1.0, None),))
+    _, mixed = mix((Extra("chat", (*rows, long), 1.0, None),))
     assert len(mixed.rows) == 95
     assert Counter(mixed.rows[place].source.file for place in mixed.epoch(0)) == {"own.jsonl": 90, "chat.jsonl": 6}
     with pytest.raises(TrainingError, match="no row of chat"):
-        mix(tmp_path, (Extra("chat", (long,), 1.0, None),))
+        mix((Extra("chat", (long,), 1.0, None),))
 
 
-def test_pairs_are_not_mixed_with_chat(tmp_path):
+def test_pairs_are_not_mixed_with_chat():
     pair = [item._replace(sequences=item.sequences * 2) for item in own(3)]
     _, chat = tiny_loaded()
     with pytest.raises(TrainingError, match="not with pairs"):
         mixed_rows(
-            pair, (Extra("chat", chat_rows(2), 1.0, None),), chat=chat, engine=lambda: pytest.fail("not asked"),
-            max_length=100, turns="last", epochs=1, folder=tmp_path, progress=Silent(),
+            pair, (Extra("chat", chat_rows(2), 1.0, None),), chat=chat, max_length=100, turns="last", epochs=1,
+            progress=Silent(),
         )  # fmt: skip
 
 
@@ -111,22 +103,37 @@ class Parrot:
 
 
 def test_the_untuned_model_answers_once_and_cut_answers_are_left_out(tmp_path):
-    rows = tuple(row for row in chat_rows(9))
     _, chat = tiny_loaded()
-    parrot = Parrot(chat)
-    extras = (Extra("replay", rows, None, 0.05, base_answers=True),)  # 5 of 95, in 3 epochs all 9
-    folder, chat, mixed = mix(tmp_path, extras, engine=lambda: parrot)
+    parrot, path = Parrot(chat), tmp_path / "replay.jsonl"
+    extras = (Extra("faq", chat_rows(2), 1.0), Extra("replay", chat_rows(9), None, 0.05, base_answers=True))
+    for _ in range(2):
+        write_answers(extras, path, lambda: parrot, Silent(), own=90, epochs=3)
     assert parrot.asked == 9
-    kept = read_jsonl(folder.path / "replay.jsonl")
-    assert [line["cut"] for line in kept] == [n % 3 == 0 for n in range(9)]
-    replayed = [item.sequences[0] for item in mixed.rows if item.source.file == "chat.jsonl"]
-    learned = [chat.tokenizer.decode(one.tokens[one.spans[0][0] : one.spans[0][1]]) for one in replayed]
-    assert learned == [f"answer {n}</s>" for n in range(9) if n % 3]
-    again = mixed_rows(
-        own(90), extras, chat=chat, engine=lambda: pytest.fail("answers are kept"), max_length=200, turns="last",
-        epochs=3, folder=folder.path, progress=Silent(),
-    )  # fmt: skip
-    assert again.rows == mixed.rows
+    assert [line["cut"] for line in read_jsonl(path)] == [n % 3 == 0 for n in range(9)]
+    faq, replay = answered(extras, path)
+    assert faq == extras[0]
+    assert [row.target for row in replay.rows] == [f"answer {n}" for n in range(9) if n % 3]
+    assert replay.size == 6
+    _, mixed = mix((replay,))
+    learned = [item.sequences[0] for item in mixed.rows if item.source.file == "chat.jsonl"]
+    assert [chat.tokenizer.decode(one.tokens[one.spans[0][0] : one.spans[0][1]]) for one in learned] == [
+        f"answer {n}</s>" for n in range(9) if n % 3
+    ]
+
+
+def test_no_more_rows_are_answered_than_are_seen(tmp_path):
+    parrot = Parrot(tiny_loaded()[1])
+    extras = (Extra("replay", chat_rows(40), None, 0.05, base_answers=True),)
+    write_answers(extras, tmp_path / "replay.jsonl", lambda: parrot, Silent(), own=95, epochs=1.5)
+    assert parrot.asked == 10  # five an epoch, two epochs begun
+
+
+def test_without_answers_of_the_untuned_model_nobody_is_asked(tmp_path):
+    extras = (Extra("faq", chat_rows(2), 1.0),)
+    path = tmp_path / "replay.jsonl"
+    write_answers(extras, path, lambda: pytest.fail("nobody is asked"), Silent(), own=9, epochs=1)
+    assert not path.exists()
+    assert answered(extras, path) == extras
 
 
 def test_a_run_with_replay_keeps_its_counts(tmp_path):
@@ -200,6 +207,7 @@ def test_settings_have_short_forms_and_defaults(tmp_path):
         ({"mixture": [{"file": "nowhere.jsonl"}]}, "mixture[0].file[0]", "no such data file"),
         ({"mixture": [{"file": "a.jsonl", "wieght": 2}]}, "mixture[0].wieght", "unknown"),
         ({"mixture": [{"file": "a.jsonl", "weight": 0}]}, "mixture[0].weight", "above 0"),
+        ({"replay": {"share": 0.1}, "training": {"objective": "orpo"}}, "training.objective", "single answers"),
         ({"replay": {"share": 0.95}}, "replay.share", "from 0 to 0.9"),
         ({"replay": {"share": 0.1, "file": "nowhere.jsonl"}}, "replay.file[0]", "no such data file"),
         ({"probe": "nowhere.jsonl"}, "probe.file", "no such data file"),

@@ -79,7 +79,7 @@ def fit(
         chat = chat_of(base)
         for notice in chat.notices:
             progress.notice(notice)
-    rows = rows_of(loaded, prepared, folder, progress, base, chat)
+    rows = rows_of(loaded, prepared, progress, base, chat)
     tuned = attach(base, settings, loaded.config.seed)
     result = train_attached(loaded, prepared, folder, progress, tuned, chat, rows, group=group)
     return keep(loaded, prepared, folder, tuned, chat, result, rows.about, group=group)
@@ -193,11 +193,8 @@ def load_base(
     )
 
 
-def rows_of(
-    loaded: LoadedTask, prepared: Prepared, folder: Path, progress: Progress, base: Loaded, chat: Chat
-) -> Rows:
-    """The training part, with the mixture's rows, and the validation part as items, checked. base: untrained."""
-    from burnish.models.generate import Engine
+def rows_of(loaded: LoadedTask, prepared: Prepared, progress: Progress, base: Loaded, chat: Chat) -> Rows:
+    """The training part, with the mixture's rows, and the validation part as items, checked."""
     from burnish.training.encode import encode, refuse_too_long
     from burnish.training.guards import check_labels
 
@@ -223,11 +220,9 @@ def rows_of(
         encoding.rows,
         prepared.extras,
         chat=chat,
-        engine=lambda: Engine(base, chat, tokens_per_batch=config.generation.tokens_per_batch),
         max_length=limit,
         turns=settings.train_on,
         epochs=settings.num_epochs,
-        folder=folder,
         progress=progress,
     )
     check_labels(mixed.rows, chat)

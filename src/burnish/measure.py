@@ -22,6 +22,7 @@ from burnish.fit import (
     rows_of,
     train_attached,
 )
+from burnish.mixing import ANSWERS, answered, write_answers
 from burnish.prepare import Prepared
 from burnish.probing import ask
 from burnish.progress import Progress, Silent
@@ -67,6 +68,7 @@ class Bench:
         self._model_is_base = True
         self._chat_template: Chat | None = None
         self._saved: Loaded | None = None
+        self._extras = prepared.extras
         self._mixture: list[dict[str, Json]] = []
 
     @property
@@ -121,6 +123,7 @@ class Bench:
     def _fit(self, on_log: OnLog | None) -> Fitted:
         folder = self._folder.path
         if self._team is not None:
+            self._rehearse()
             self._model = None  # the memory is for those who train
             fitted = self._team(self._task_file, self._prepared, folder, self._progress)
             if on_log is not None:
@@ -138,12 +141,20 @@ class Bench:
         """
         from burnish.models.adapters import QUANTISATION
 
+        self._rehearse()
         task = replace(self._task_file, config=self._config.model_copy(update={"training": settings}))
         base, chat = self._base(QUANTISATION.get(settings.method)), self._chat()
-        rows = rows_of(task, self._prepared, folder, self._progress, base, chat)
+        rows = rows_of(task, self._prepared, self._progress, base, chat)
         self._mixture = rows.about
         self._model, self._model_is_base = attach(base, settings, self._config.seed), False
         return train_attached(task, self._prepared, folder, self._progress, self._model, chat, rows, on_log=on_log)
+
+    def _rehearse(self) -> None:
+        """Fill in the answers of the untuned model where they are trained on: written once, whoever trains."""
+        path, split = self._folder.path / ANSWERS, self._prepared.split
+        epochs = self._config.training.num_epochs
+        write_answers(self._extras, path, self._engine, self._progress, own=len(split.train), epochs=epochs)
+        self._prepared = self._prepared._replace(extras=answered(self._extras, path))
 
     def release(self) -> None:
         """Make the model the base again: an adapter is taken off, or all is let go and loaded anew when needed."""

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from burnish.training.objectives.base import Item
 
 REPLAY = "replay"
+ANSWERS = "replay.jsonl"  # in the run folder: what the untuned model answered
 ANSWER_TOKENS = 256  # longest answer of the untuned model that is rehearsed
 
 
@@ -99,14 +100,12 @@ def mixed_rows(
     extras: Sequence[Extra],
     *,
     chat: Chat,
-    engine: Callable[[], Engine],
     max_length: int,
     turns: Turns,
     epochs: float,
-    folder: Path,
     progress: Progress,
 ) -> Mixed:
-    """The task's encoded rows with those of the further data sets; counts go into run.json.
+    """The task's encoded rows with those of the further data sets, all of which have their answers.
 
     Rows longer than max_length are left out and told. TrainingError: a data set has no row left, or the task is not
     learned from single answers (pairs cannot be mixed with chat).
@@ -116,14 +115,12 @@ def mixed_rows(
     if extras and any(len(item.sequences) != 1 for item in own):
         fix = "delete mixture and replay, or train with the objective sft"
         raise TrainingError("mixture and replay go with single answers, not with pairs", where="mixture", fix=fix)
-    counts = epoch_counts(len(own), [(len(extra.rows), extra.weight, extra.share) for extra in extras])
+    counts = epoch_counts(len(own), [(extra.size, extra.weight, extra.share) for extra in extras])
     total = len(own) + sum(counts)
     pools: list[list[Item]] = []
     about: list[dict[str, Json]] = []
     for extra, count in zip(extras, counts, strict=True):
         rows = extra.rows[: needed(len(extra.rows), count, epochs)]
-        if extra.base_answers:
-            rows = _answered_by_base(rows, folder / "replay.jsonl", engine, progress)
         encoding = encode(rows, PLAIN_CHAT, chat, full=False, max_length=max_length, turns=turns)
         if encoding.too_long:
             told = f"{len(encoding.too_long)} of {len(rows)} rows of {extra.name} are longer than {max_length} tokens"
@@ -150,24 +147,49 @@ def mixed_rows(
     return Mixed([*own, *(row for pool in pools for row in pool)], epoch, about)
 
 
-def _answered_by_base(
-    rows: Sequence[Example], path: Path, engine: Callable[[], Engine], progress: Progress
-) -> tuple[Example, ...]:
-    """The rows with what the untuned model answers, greedily; kept in `path`, so that it answers once.
+def write_answers(
+    extras: Sequence[Extra], path: Path, engine: Callable[[], Engine], progress: Progress, *, own: int, epochs: float
+) -> None:
+    """Let the untuned model answer, greedily, what its answers are to be rehearsed of; `path` keeps them.
 
     Rehearsing a network's own responses instead of its old data is Robins 1995 (pseudo-rehearsal); with language
-    models Huang et al. 2024 (self-synthesized rehearsal). An answer that is cut off or empty is left out.
+    models Huang et al. 2024 (self-synthesized rehearsal). own: the task's training rows, epochs: of them; no more
+    rows are answered than are seen. Nothing is done when the file is there.
     """
-    if not path.exists():
-        write_jsonl(path, _ask(rows, engine(), progress))
-    answers = {line["id"]: line["answer"] for line in read_jsonl(path) if not line["cut"] and line["answer"].strip()}
-    missing = len({row.id for row in rows} - answers.keys())
-    if missing:
+    if path.exists() or not any(extra.base_answers for extra in extras):
+        return
+    counts = epoch_counts(own, [(extra.size, extra.weight, extra.share) for extra in extras])
+    rows = [
+        row
+        for extra, count in zip(extras, counts, strict=True)
+        if extra.base_answers
+        for row in extra.rows[: needed(extra.size, count, epochs)]
+    ]
+    lines = _ask(rows, engine(), progress)
+    write_jsonl(path, lines)
+    unfit = sum(not _fit(line) for line in lines)
+    if unfit:
         told = (
-            f"{missing} of {len(rows)} answers of the untuned model were empty or longer than {ANSWER_TOKENS} tokens"
+            f"{unfit} of {len(lines)} answers of the untuned model were empty or longer than {ANSWER_TOKENS} tokens"
         )
         progress.notice(f"replay: {told} and are left out")
-    return tuple(replace(row, target=answers[row.id]) for row in rows if row.id in answers)
+
+
+def answered(extras: Sequence[Extra], path: Path) -> tuple[Extra, ...]:
+    """The data sets with what `write_answers` kept; rows without an answer are left out, never one that was cut."""
+    if not any(extra.base_answers for extra in extras):
+        return tuple(extras)
+    answers = {line["id"]: line["answer"] for line in read_jsonl(path) if _fit(line)}
+
+    def filled(extra: Extra) -> Extra:
+        rows = tuple(replace(row, target=answers[row.id]) for row in extra.rows if row.id in answers)
+        return extra._replace(rows=rows)
+
+    return tuple(filled(extra) if extra.base_answers else extra for extra in extras)
+
+
+def _fit(line: dict[str, Json]) -> bool:
+    return not line["cut"] and bool(line["answer"].strip())
 
 
 def _ask(rows: Sequence[Example], engine: Engine, progress: Progress) -> list[dict[str, Any]]:

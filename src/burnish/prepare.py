@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from burnish.config import LoadedTask
 from burnish.data.check import check_examples
-from burnish.data.fingerprint import examples_fingerprint
+from burnish.data.fingerprint import combined, examples_fingerprint
 from burnish.data.load import Reading, read_examples
 from burnish.data.mixture import Extra, mixture_leaks
 from burnish.data.split import split_examples, split_given
@@ -24,7 +24,7 @@ SHOWN = 20
 
 
 class Prepared(NamedTuple):
-    """task: knows the labels found in the data; report: of the data check; fingerprint: of all examples.
+    """task: knows the labels found in the data; report: of the data check; fingerprint: of all examples and extras.
 
     extras: the further data sets to train on (mixture, replay).
     """
@@ -84,7 +84,8 @@ def prepare(
             [*leaks, *report.findings], key=lambda finding: ("error", "warning", "info").index(finding.severity)
         )
         report = replace(report, findings=tuple(found))
-    return Prepared(task, split, report, examples_fingerprint(everything), labels, extras)
+    fingerprint = combined([examples_fingerprint(everything), *(extra.fingerprint for extra in extras)])
+    return Prepared(task, split, report, fingerprint, labels, extras)
 
 
 def refuse_errors(report: DataReport, progress: Progress) -> None:

@@ -13,6 +13,7 @@ from burnish.cluster.place import Place, find_place
 from burnish.config import LoadedTask, TaskConfig
 from burnish.errors import Interrupted, RunError
 from burnish.fit import Fitted, fit
+from burnish.mixing import ANSWERS, answered
 from burnish.prepare import Prepared, prepare
 from burnish.progress import Progress, Silent
 from burnish.records import Json
@@ -43,6 +44,7 @@ def take_part(job: dict[str, Any], place: Place, progress: Progress, store: Any 
     run_dir = Path(job["run_dir"])
     prepared = prepare(loaded, allow_bad_rows=job["allow_bad_rows"], count_tokens=False)
     _check_same_rows(prepared, run_dir)
+    prepared = prepared._replace(extras=answered(prepared.extras, run_dir / ANSWERS))
     with meeting(place, sharded=config.training.sharding == "fsdp", store=store) as group:
         return fit(loaded, prepared, run_dir, progress, group=group)
 

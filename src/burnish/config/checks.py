@@ -223,6 +223,10 @@ def _check_mixture(config: TaskConfig, report: Report, notices: list[str]) -> No
     if total >= 1:
         what = f"the shares of mixture and replay add up to {total:g} and leave no room for the task"
         report(("mixture",) if config.mixture else ("replay", "share"), what, None, "lower the shares")
+    if (config.mixture or config.replay.share) and config.training.objective != "sft":
+        what = "mixture and replay are learned from single answers, and the objective learns from others"
+        fix = "use training.objective: sft, or delete mixture and replay"
+        report(("training", "objective"), what, config.training.objective, fix)
     if not config.replay.share and (config.replay.file or config.replay.answers != "auto"):
         notices.append("replay is not used: replay.share is 0")
     if not config.probe.enabled and isinstance(config.goal.forgetting, float):

@@ -74,6 +74,11 @@ def examples_fingerprint(examples: Iterable[Example]) -> str:
     return hashlib.sha256(b"".join(digests)).hexdigest()
 
 
+def combined(fingerprints: Sequence[str]) -> str:
+    """One SHA-256 (hex) for several in their order; of one alone it is that one."""
+    return fingerprints[0] if len(fingerprints) == 1 else hashlib.sha256("".join(fingerprints).encode()).hexdigest()
+
+
 def sealed_hash(test: Iterable[Example]) -> str:
     """The seal of a test part: its fingerprint, fixed when the split is made and checked before every look."""
     return examples_fingerprint(test)

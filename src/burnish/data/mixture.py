@@ -34,7 +34,8 @@ SHOWN = 5
 class Extra(NamedTuple):
     """One further data set. Exactly one of weight and share is given. rows: in the order of their hashes.
 
-    base_answers: the rows' answers are to be written by the untuned model before training.
+    read: rows in the file; `rows` may lack those without an answer.
+    base_answers: the rows' answers are written by the untuned model before training.
     """
 
     name: str
@@ -42,6 +43,12 @@ class Extra(NamedTuple):
     weight: float | None = None
     share: float | None = None
     base_answers: bool = False
+    read: int = 0
+
+    @property
+    def size(self) -> int:
+        """How many rows a weight is times of."""
+        return max(self.read, len(self.rows))
 
     @property
     def fingerprint(self) -> str:
@@ -119,7 +126,7 @@ def read_extra(
                 on_file(str(file))
         found = list(reading.examples)
     rows = [_with_system(row, instruction) for row in found] if instruction else found
-    return Extra(name, in_hash_order(rows, name, seed), weight, share, base_answers)
+    return Extra(name, in_hash_order(rows, name, seed), weight, share, base_answers, len(rows))
 
 
 def _with_system(row: Example, instruction: str) -> Example:
