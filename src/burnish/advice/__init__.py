@@ -1,0 +1,1 @@
+"""Advice: what a task needs, decided from measurements by pure functions. Fit for `burnish advise` to call."""
