@@ -49,7 +49,8 @@ def test_paid_back_within_a_day_when_a_long_system_prompt_goes_away() -> None:
     assert report.train_at == "api/gpt-4o-mini"
     assert report.training[0].cost.value == pytest.approx(0.90)
     prompt, tuned = report.serving
-    assert prompt.per_1000 is not None and tuned.per_1000 is not None
+    assert prompt.per_1000 is not None
+    assert tuned.per_1000 is not None
     assert prompt.per_1000.value == pytest.approx(0.33)  # 0.30 for the prompt, 0.03 for the answer
     assert tuned.per_1000.value == pytest.approx(0.12)  # at the dearer prices of a tuned model
     (alone,) = report.break_even_without_data
@@ -58,7 +59,8 @@ def test_paid_back_within_a_day_when_a_long_system_prompt_goes_away() -> None:
     assert alone.days < 1
     (whole,) = report.break_even  # labelling 1,000 rows is what really costs
     assert whole.first_cost == pytest.approx(0.90 + 1000 / 60 * 30)
-    assert whole.days is not None and whole.days > 200
+    assert whole.days is not None
+    assert whole.days > 200
 
 
 def test_with_the_prompt_cached_the_saving_shrinks() -> None:
@@ -92,7 +94,8 @@ def test_seconds_of_a_request_by_hand() -> None:
 @given(first=MONEY, saving=MONEY, volume=st.floats(1, 1e6))
 def test_break_even_pays_exactly_the_first_cost(first: float, saving: float, volume: float) -> None:
     found = break_even("b", first_cost=first, saving_per_1000=saving, requests_per_day=volume)
-    assert found.requests is not None and found.days is not None
+    assert found.requests is not None
+    assert found.days is not None
     assert found.requests * saving / 1000 == pytest.approx(first)
     assert found.days * volume == pytest.approx(found.requests)
     assert found.lasts is True
@@ -119,7 +122,11 @@ def test_break_even_with_retraining_is_the_first_day_of_a_simulation(
     step = 0.05
     horizon = 2000.0
     days = next(
-        (n * step for n in range(int(horizon / step)) if n * step * a_day >= total_after(n * step, first, 0, again, every)),
+        (
+            n * step
+            for n in range(int(horizon / step))
+            if n * step * a_day >= total_after(n * step, first, 0, again, every)
+        ),
         None,
     )
     if found.days is None or found.days > horizon - 1:
@@ -150,16 +157,16 @@ def test_what_is_not_known_is_said() -> None:
     inputs = CostInputs("x", 100, 1000, 1, systems, "tuned", seconds={HERE: 60.0}, measured=frozenset({HERE}))
     report = cost_report(inputs, built_in(), TODAY)
     text = " ".join(report.warnings)
-    assert "--watts" in text and "--machine-price" in text and "prompt: its time at here is not known" in text
+    assert "--watts" in text
+    assert "--machine-price" in text
+    assert "prompt: its time at here is not known" in text
     assert report.break_even == ()
     assert report.training[0].how == "measured"
 
 
 @given(rows=st.integers(0, 10_000), minutes=st.floats(0, 30), epochs=st.floats(0.1, 10), tokens=st.floats(0, 1e8))
 def test_the_range_holds_the_value(rows: int, minutes: float, epochs: float, tokens: float) -> None:
-    inputs = CostInputs(
-        "x", rows, tokens, epochs, (), "tuned", apis=("api/gpt-4o-mini",), minutes_per_row=minutes
-    )
+    inputs = CostInputs("x", rows, tokens, epochs, (), "tuned", apis=("api/gpt-4o-mini",), minutes_per_row=minutes)
     report = cost_report(inputs, built_in(), TODAY)
     for money in (report.preparation, *(one.cost for one in report.training)):
         assert money.low <= money.value <= money.high

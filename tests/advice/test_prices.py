@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from burnish.advice.prices import BUILT_IN, PriceList, Price, built_in, given, price_list, read_prices
+from burnish.advice.prices import BUILT_IN, Price, PriceList, built_in, given, price_list, read_prices
 from burnish.errors import ConfigError
 from burnish.training.devices import named_gpu
 
@@ -19,10 +19,11 @@ def test_every_built_in_price_is_whole() -> None:
     prices = read_prices(BUILT_IN)
     assert len(prices) > 50
     for price in prices:
-        assert price.provider and price.source
+        assert price.provider
+        assert price.source
         assert price.value > 0
         assert date(2024, 1, 1) < date.fromisoformat(price.date) <= TODAY
-        assert "provider" != price.read, "nobody read a provider's page"
+        assert price.read != "provider", "nobody read a provider's page"
 
 
 def test_gpus_are_those_of_the_catalogue() -> None:
@@ -41,9 +42,11 @@ def test_a_model_that_can_be_called_has_both_prices() -> None:
 def test_disagreeing_sources_are_kept_and_told() -> None:
     found = built_in().quote("api/gpt-4o-mini/training")
     assert (found.price.value, found.low, found.high) == (3.0, 1.0, 3.0)
-    assert len(found.sources) == 3 and found.disagree
+    assert len(found.sources) == 3
+    assert found.disagree
     text = " ".join(found.warnings(TODAY))
-    assert "sources disagree" in text and "theluckystrike" in text
+    assert "sources disagree" in text
+    assert "theluckystrike" in text
     assert "ends in 43 days (2027-01-06)" in text
     assert "has ended" in " ".join(found.warnings(date(2027, 2, 1)))
 
@@ -94,7 +97,8 @@ def test_a_users_file_and_single_values_come_first(tmp_path: Path) -> None:
 def test_a_single_value_that_is_none_is_told(text: str) -> None:
     with pytest.raises(ConfigError) as error:
         given(text, TODAY)
-    assert "--price" in str(error.value) and "gpu/l4=0.7" in str(error.value)
+    assert "--price" in str(error.value)
+    assert "gpu/l4=0.7" in str(error.value)
 
 
 def test_a_missing_item_names_the_nearest() -> None:
@@ -108,7 +112,7 @@ def test_a_missing_item_names_the_nearest() -> None:
     [
         ("- 1", "holds no list"),
         ("prices: {a: 1}", "holds no list"),
-        ("prices: [", "is not YAML"),
+        ("prices: [1, 2", "not closed"),
         ("currency: EUR\nprices: []", "must be in USD"),
         ("prices: [1]", "prices[0]: is no mapping"),
         ("prices: [{item: gpu/l4}]", "prices[0].value: is missing"),
@@ -117,7 +121,10 @@ def test_a_missing_item_names_the_nearest() -> None:
         ("prices: [{item: gpu/l4, value: 1, unit: USD/hour, source: x, date: 2026-01-01}]", "USD/GPU-hour"),
         ("prices: [{item: tpu/v5, value: 1, unit: USD/hour, source: x, date: 2026-01-01}]", "no known kind"),
         ("prices: [{item: gpu/l4, value: 1, unit: USD/GPU-hour, source: x, date: 2026-13-01}]", "is no date"),
-        ("prices: [{item: gpu/l4, value: 1, unit: USD/GPU-hour, source: x, date: 2026-01-01, read: no}]", "known ways"),
+        (
+            "prices: [{item: gpu/l4, value: 1, unit: USD/GPU-hour, source: x, date: 2026-01-01, read: web}]",
+            "known ways",
+        ),
     ],
 )
 def test_mistakes_of_a_file_are_named(tmp_path: Path, text: str, expected: str) -> None:
@@ -125,7 +132,8 @@ def test_mistakes_of_a_file_are_named(tmp_path: Path, text: str, expected: str) 
     file.write_text(text, encoding="utf-8")
     with pytest.raises(ConfigError) as error:
         read_prices(file)
-    assert expected in str(error.value) and "p.yaml" in str(error.value)
+    assert expected in str(error.value)
+    assert "p.yaml" in str(error.value)
 
 
 def test_a_file_that_is_not_there_is_told(tmp_path: Path) -> None:

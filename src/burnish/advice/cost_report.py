@@ -134,9 +134,7 @@ class _Book:
         return self.prices.has(item)
 
 
-def cost_report(
-    inputs: CostInputs, prices: PriceList, today: date, *, stale_days: int = STALE_DAYS
-) -> CostReport:
+def cost_report(inputs: CostInputs, prices: PriceList, today: date, *, stale_days: int = STALE_DAYS) -> CostReport:
     """The table of costs. Raises ConfigError for a place without a price."""
     book = _Book(prices)
     remarks: list[str] = []
@@ -218,9 +216,7 @@ def _serving(inputs: CostInputs, system: SystemUse, book: _Book, remarks: list[s
     )
 
 
-def _request(
-    inputs: CostInputs, system: SystemUse, book: _Book, remarks: list[str]
-) -> tuple[Money | None, float]:
+def _request(inputs: CostInputs, system: SystemUse, book: _Book, remarks: list[str]) -> tuple[Money | None, float]:
     """One request, and what is paid by the day."""
     where = system.where
     if where.startswith("api/"):

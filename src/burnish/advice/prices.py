@@ -14,8 +14,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from burnish.config.yaml_tree import Key, Tree, dotted, read_yaml
 from burnish.errors import ConfigError, Problem, shorten
 
 BUILT_IN = Path(__file__).with_name("prices.yaml")
@@ -110,7 +109,9 @@ class PriceList:
             hint = f"there are {', '.join(known)}; " if known else ""
             fix = f"{hint}give one: --price {item}=1.5, or a file with --prices"
             raise ConfigError("there is no price of this", got=item, where=where, fix=fix)
-        best = min(found, key=lambda one: (READ.index(one.read), -date.fromisoformat(one.date).toordinal(), -one.value))
+        best = min(
+            found, key=lambda one: (READ.index(one.read), -date.fromisoformat(one.date).toordinal(), -one.value)
+        )
         values = [one.value for one in found]
         return Quote(best, min(values), max(values), tuple(found))
 
@@ -119,6 +120,11 @@ class PriceList:
         other = PriceList(others)
         kept = [one for item, found in self._by_item.items() if not other.has(item) for one in found]
         return PriceList([*kept, *(one for found in other._by_item.values() for one in found)])
+
+
+def _rank(price: Price) -> tuple[int, int, float]:
+    """The most trusted, then the newest, then the higher one comes first."""
+    return READ.index(price.read), -date.fromisoformat(price.date).toordinal(), -price.value
 
 
 def built_in() -> PriceList:
@@ -165,60 +171,74 @@ def read_prices(file: Path) -> list[Price]:
     except (OSError, UnicodeDecodeError) as error:
         fix = "name a YAML file with a list under `prices`"
         raise ConfigError(f"the price file cannot be read: {error}", where=str(file), fix=fix) from None
-    try:
-        loaded = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise ConfigError(f"is not YAML: {error}", where=str(file), fix="correct the line it names") from None
-    rows = loaded.get("prices") if isinstance(loaded, dict) else None
+    tree = _tree(text, str(file))
+    rows = tree.values.get("prices")
     if not isinstance(rows, list):
-        fix = "begin it with `prices:` and a list of {item, value, unit, source, date}"
-        raise ConfigError("holds no list of prices", where=str(file), fix=fix)
-    if (currency := loaded.get("currency", "USD")) != "USD":
+        raise _no_list(str(file))
+    if (currency := tree.values.get("currency", "USD")) != "USD":
         fix = "turn the prices into USD: Burnish does not change money"
         raise ConfigError("prices must be in USD", got=currency, where=f"{file}:currency", fix=fix)
-    problems: list[Problem] = []
-    found = [_price(row, f"prices[{number}]", str(file), problems) for number, row in enumerate(rows)]
+    problems = list(tree.problems)
+    found = [_price(row, ("prices", number), tree, str(file), problems) for number, row in enumerate(rows)]
     if problems:
         raise ConfigError("", problems=problems)
     return [price for price in found if price is not None]
 
 
-def _price(row: Any, place: str, file: str, problems: list[Problem]) -> Price | None:
+def _tree(text: str, file: str) -> Tree:
+    try:
+        return read_yaml(text, file)
+    except ConfigError as error:
+        if error.problems and error.problems[0].what.startswith(("a task file", "the file is empty")):
+            raise _no_list(file) from None
+        raise
+
+
+def _no_list(file: str) -> ConfigError:
+    fix = "begin it with `prices:` and a list of {item, value, unit, source, date}"
+    return ConfigError("holds no list of prices", where=file, fix=fix)
+
+
+def _price(row: Any, key: Key, tree: Tree, file: str, problems: list[Problem]) -> Price | None:
     """One price; what is wrong with it is added to the problems."""
 
     def wrong(field: str, what: str, got: object, fix: str) -> None:
-        problems.append(Problem(file, 0, f"{place}{field}", what, shorten(got), fix))
+        place = (*key, field) if field else key
+        at = tree.places.get(place) or tree.places.get(key)
+        problems.append(Problem(file, at.line if at else 0, dotted(place), what, shorten(got), fix))
 
     if not isinstance(row, Mapping):
         wrong("", "is no mapping", row, "write {item: gpu/l4, value: 0.7, unit: USD/GPU-hour, source: …, date: …}")
         return None
     before = len(problems)
-    for key in row:
-        if key not in _KEYS:
-            near = difflib.get_close_matches(str(key), _KEYS, n=1)
+    for name in row:
+        if name not in _KEYS:
+            near = difflib.get_close_matches(str(name), _KEYS, n=1)
             hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(_KEYS)}"
-            wrong(f".{key}", "there is no such key", key, hint)
-    for key in _NEEDED:
-        if row.get(key) in (None, ""):
-            wrong(f".{key}", "is missing", None, "every price needs item, value, unit, source and date")
+            wrong(str(name), "there is no such key", name, hint)
+    for name in _NEEDED:
+        if row.get(name) in (None, ""):
+            wrong(name, "is missing", None, "every price needs item, value, unit, source and date")
     if len(problems) > before:
         return None
     value = _number(row["value"])
     if value is None:
-        wrong(".value", "must be a number of at least 0", row["value"], "give the price as a number")
+        wrong("value", "must be a number of at least 0", row["value"], "give the price as a number")
     kind = str(row["item"]).partition("/")[0]
     unit = _UNIT_OF.get(kind)
     if unit is None:
-        wrong(".item", "is of no known kind", row["item"], f"begin it with {', '.join(f'{name}/' for name in _UNIT_OF)}")
+        wrong(
+            "item", "is of no known kind", row["item"], f"begin it with {', '.join(f'{name}/' for name in _UNIT_OF)}"
+        )
     elif row["unit"] != unit:
-        wrong(".unit", "does not fit the item", row["unit"], f"prices of {kind}/… are in {unit}")
-    days = {key: _day(row.get(key)) for key in ("date", "ends")}
-    for key, day in days.items():
-        if day is None and row.get(key) is not None:
-            wrong(f".{key}", "is no date", row[key], "write it as 2026-11-24")
+        wrong("unit", "does not fit the item", row["unit"], f"prices of {kind}/… are in {unit}")
+    days = {name: _day(row.get(name)) for name in ("date", "ends")}
+    for name, day in days.items():
+        if day is None and row.get(name) is not None:
+            wrong(name, "is no date", row[name], "write it as 2026-11-24")
     read = str(row.get("read", "provider"))
     if read not in READ:
-        wrong(".read", "is none of the known ways", read, f"one of {', '.join(READ)}")
+        wrong("read", "is none of the known ways", read, f"one of {', '.join(READ)}")
     if len(problems) > before or value is None:
         return None
     note = row.get("note")
