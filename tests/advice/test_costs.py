@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import date
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from burnish.advice.cost_report import HERE, CostInputs, SystemUse, cost_report
@@ -164,6 +164,7 @@ def test_what_is_not_known_is_said() -> None:
     assert report.training[0].how == "measured"
 
 
+@settings(max_examples=20)
 @given(rows=st.integers(0, 10_000), minutes=st.floats(0, 30), epochs=st.floats(0.1, 10), tokens=st.floats(0, 1e8))
 def test_the_range_holds_the_value(rows: int, minutes: float, epochs: float, tokens: float) -> None:
     inputs = CostInputs("x", rows, tokens, epochs, (), "tuned", apis=("api/gpt-4o-mini",), minutes_per_row=minutes)

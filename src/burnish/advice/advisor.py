@@ -223,7 +223,10 @@ def _missing(
     behaviour = () if knowledge is None else (knowledge.reason,)
     if not kinds & {"tuned", "rag_tuned"}:
         if rules.enough_rows(facts):
-            if "fine_tune" not in without and rules.may_tune(facts):
+            if facts.context.needs_citations:
+                if "rag_and_fine_tune" not in without:
+                    return take("rag_and_fine_tune", rules.citations_reason(), rules.tuning_reason(facts))
+            elif "fine_tune" not in without and rules.may_tune(facts):
                 return take("fine_tune", *behaviour, rules.tuning_reason(facts))
         elif "more_data" not in without:
             return take("more_data", *behaviour, rules.few_rows_reason(facts))

@@ -43,10 +43,8 @@ def shifted(facts: Facts, name: str, by: float) -> Facts:
     return replace(facts, systems=systems, differences=tuple(pairs))
 
 
-def _first(
-    facts: Vary, now: Choice, start: float, end: float, places: Sequence[float]
-) -> tuple[float, Choice] | None:
-    """The value nearest to `start` on the way to `end` that leads to another choice, and that choice."""
+def _first(facts: Vary, now: Choice, start: float, places: Sequence[float]) -> tuple[float, Choice] | None:
+    """The value nearest to `start` on the way over `places` that leads to another choice, and that choice."""
     before = start
     for place in places:
         if decide(facts(place)).choice != now:

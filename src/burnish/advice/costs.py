@@ -24,7 +24,7 @@ class Money(NamedTuple):
     low: float
     high: float
 
-    def __add__(self, other: object) -> Money:  # type: ignore[override]
+    def __add__(self, other: object) -> Money:
         if not isinstance(other, Money):
             return NotImplemented
         return Money(self.value + other.value, self.low + other.low, self.high + other.high)

@@ -256,7 +256,9 @@ def _weights(y: Floats, error: Floats, shape: Floats, asymptotes: Floats) -> tup
 def _stratified(weight: Floats, draws: int) -> NDArray[np.intp]:
     """Indices drawn in proportion, evenly spaced over the cumulative weight: the same every time."""
     cumulative = np.cumsum(weight)
-    return np.searchsorted(cumulative, (np.arange(draws) + 0.5) / draws * cumulative[-1]).clip(0, len(weight) - 1)
+    places = (np.arange(draws) + 0.5) / draws * cumulative[-1]
+    found: NDArray[np.intp] = np.searchsorted(cumulative, places).clip(0, len(weight) - 1)
+    return found
 
 
 def _gaps(best: Floats, precision: Floats, highest: Floats) -> Floats:
@@ -268,7 +270,8 @@ def _gaps(best: Floats, precision: Floats, highest: Floats) -> Floats:
     low, high = ndtr(-best / scale), ndtr((highest - best) / scale)
     place = (np.arange(len(best)) * 0.6180339887498949 + 0.5) % 1.0
     drawn = best + scale * ndtri(np.clip(low + place * (high - low), 1e-12, 1 - 1e-12))
-    return np.clip(drawn, 0.0, highest)
+    gaps: Floats = np.clip(drawn, 0.0, highest)
+    return gaps
 
 
 def _chi_square(freedom: int) -> float:

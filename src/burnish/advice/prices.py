@@ -10,7 +10,7 @@ import difflib
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import date
+from datetime import date as Day
 from pathlib import Path
 from typing import Any
 
@@ -41,9 +41,9 @@ class Price:
     ends: str | None = None
     note: str | None = None
 
-    def age(self, today: date) -> int:
+    def age(self, today: Day) -> int:
         """Days since the price's date."""
-        return (today - date.fromisoformat(self.date)).days
+        return (today - Day.fromisoformat(self.date)).days
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +60,7 @@ class Quote:
         """Whether two sources give the same provider's price differently."""
         return any(a.provider == b.provider and a.value != b.value for a in self.sources for b in self.sources)
 
-    def warnings(self, today: date, stale_days: int = STALE_DAYS) -> list[str]:
+    def warnings(self, today: Day, stale_days: int = STALE_DAYS) -> list[str]:
         """What a reader should know of the price: old, ending or ended, disputed, assumed."""
         price, found = self.price, []
         name = f"{price.item} ({price.provider})" if price.provider else price.item
@@ -68,7 +68,7 @@ class Quote:
         if age > stale_days and price.read != "given":
             found.append(f"{name}: the price is {age} days old ({price.date}, {price.source}): look again")
         if price.ends is not None:
-            days = (date.fromisoformat(price.ends) - today).days
+            days = (Day.fromisoformat(price.ends) - today).days
             words = f"ends in {days} days" if days >= 0 else "has ended"
             found.append(f"{name}: {words} ({price.ends})")
         if self.disagree:
@@ -110,7 +110,7 @@ class PriceList:
             fix = f"{hint}give one: --price {item}=1.5, or a file with --prices"
             raise ConfigError("there is no price of this", got=item, where=where, fix=fix)
         best = min(
-            found, key=lambda one: (READ.index(one.read), -date.fromisoformat(one.date).toordinal(), -one.value)
+            found, key=lambda one: (READ.index(one.read), -Day.fromisoformat(one.date).toordinal(), -one.value)
         )
         values = [one.value for one in found]
         return Quote(best, min(values), max(values), tuple(found))
@@ -124,7 +124,7 @@ class PriceList:
 
 def _rank(price: Price) -> tuple[int, int, float]:
     """The most trusted, then the newest, then the higher one comes first."""
-    return READ.index(price.read), -date.fromisoformat(price.date).toordinal(), -price.value
+    return READ.index(price.read), -Day.fromisoformat(price.date).toordinal(), -price.value
 
 
 def built_in() -> PriceList:
@@ -132,7 +132,7 @@ def built_in() -> PriceList:
     return PriceList(read_prices(BUILT_IN))
 
 
-def price_list(file: Path | None, values: Sequence[str], today: date) -> PriceList:
+def price_list(file: Path | None, values: Sequence[str], today: Day) -> PriceList:
     """The built-in prices, overridden by a user's file and by single values ("gpu/l4=0.7"). Raises ConfigError."""
     prices = built_in()
     if file is not None:
@@ -140,7 +140,7 @@ def price_list(file: Path | None, values: Sequence[str], today: date) -> PriceLi
     return prices.over(given(text, today) for text in values)
 
 
-def given(text: str, today: date) -> Price:
+def given(text: str, today: Day) -> Price:
     """A price from the command line: ITEM=VALUE. Raises ConfigError."""
     item, equals, number = text.partition("=")
     item = item.strip()
@@ -257,6 +257,6 @@ def _price(row: Any, key: Key, tree: Tree, file: str, problems: list[Problem]) -
 
 def _day(value: object) -> str | None:
     try:
-        return date.fromisoformat(str(value)).isoformat()
+        return Day.fromisoformat(str(value)).isoformat()
     except ValueError:
         return None

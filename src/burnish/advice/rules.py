@@ -190,6 +190,16 @@ def citations_reason() -> Reason:
     )
 
 
+def nothing_learnt_reason(majority: SystemFact) -> Reason:
+    """Why labels that nothing learns are suspect."""
+    return Reason(
+        f"Nothing beats always giving the most frequent answer ({percent(majority.value)}), trained systems "
+        "included: the inputs do not tell the answers, or the labels are wrong.",
+        "measured",
+        f"evaluation of {majority.name}",
+    )
+
+
 def small_model_reason() -> Reason:
     """Why a small tuned model is what is left."""
     return Reason(

@@ -23,8 +23,8 @@ DType = Literal["auto", "float32", "bfloat16"]
 
 
 class Question(NamedTuple):
-    """What is to be estimated: work_at gives the work for a token budget and a device. rows, tokens: of one epoch of a
-    task, every row in full; answer: labelled ones among them."""
+    """What is to be estimated: work_at gives the work for a token budget and a device. rows, tokens: of one epoch of
+    a task, every row in full; answer: labelled ones among them."""
 
     shape: ModelShape
     setup: Setup
