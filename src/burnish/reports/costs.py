@@ -61,7 +61,7 @@ def break_even_words(one: BreakEven, volume: float | None) -> str:
     if one.requests is not None:
         head += f", {money(one.first_cost)} USD are back after {count(math.ceil(one.requests))} requests"
     elif one.saving_per_1000 <= 0:
-        return f"Against {name}: 1,000 requests cost {money(-one.saving_per_1000)} USD more; training is never paid back."
+        return f"Against {name}: 1,000 requests cost {money(-one.saving_per_1000)} USD more: never paid back."
     if volume is not None:
         if one.days is None:
             head += f"; never at {volume:,.0f} a day"
@@ -156,9 +156,9 @@ def text_chart(lines: Sequence[Line], size: tuple[int, int] = CHART) -> str:
             grid[row][column] = mark
     label = max(len(money(top)), 1)
     out = [f"USD spent, {', '.join(f'{m} {one_line(line.name, 30)}' for line, m in zip(lines, marks, strict=True))}"]
-    for number, row in enumerate(grid):
+    for number, cells in enumerate(grid):
         left = money(top) if number == 0 else "0" if number == rows - 1 else ""
-        out.append(f"{left:>{label}} │{''.join(row).rstrip()}")
+        out.append(f"{left:>{label}} │{''.join(cells).rstrip()}")
     out.append(f"{'':>{label}} └{'─' * columns}")
     out.append(f"{'':>{label}}  0{f'{right:,.0f} days':>{columns - 1}}")
     return "\n".join(out)

@@ -67,7 +67,7 @@ def _apart(names: list[tuple[float, Line]], least: float) -> list[tuple[float, L
 def learning_curve_plot(
     curve: LearningCurve, *, target: float | None = None, label: str = "Learning curve"
 ) -> Markup:
-    """The points, the median curve and its 95% band up to ten times the rows, over rows in equal steps of doublings."""
+    """The points, the median curve and its 95% band up to ten times the rows, over the logarithm of the rows."""
     import math
 
     first, last = curve.points[0].rows, round(FARTHEST * curve.rows)
@@ -75,7 +75,7 @@ def learning_curve_plot(
     found = [curve.forecast(row) for row in rows]
     low = min([one.low for one in found] + [point.value for point in curve.points])
     y_marks = ticks(max(0.0, low), 1.0, 4)
-    places = [row for row in _doublings(first, last)]
+    places = _doublings(first, last)
 
     def draw(width: int) -> tuple[list[str], float]:
         height = 280.0 if width == WIDE else 230.0
@@ -91,8 +91,8 @@ def learning_curve_plot(
         for mark in y_marks:
             out.append(_line(left, y(mark), end, y(mark), "grid"))
             out.append(_text(left - 8, y(mark) + 4, percent(mark, 0), "small num", "end"))
-        for row in places if width == WIDE else places[::2]:
-            out.append(_text(x(row), bottom + 18, f"{row:,}", "small num", "middle"))
+        shown = places if width == WIDE else places[::2]
+        out += [_text(x(row), bottom + 18, f"{row:,}", "small num", "middle") for row in shown]
         out.append(_text((left + end) / 2, height - 6, "rows to train on", "small", "middle"))
         edge = [(one.rows, one.high) for one in found] + [(one.rows, one.low) for one in reversed(found)]
         band = " ".join(f"{_num(x(a))},{_num(y(b))}" for a, b in edge)
