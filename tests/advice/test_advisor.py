@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from burnish.advice.advisor import beats, decide, recommend
+from burnish.advice.advisor import beats, decide
 from burnish.advice.changes import changes, shifted
 from burnish.advice.facts import (
     CHOICE_OF,
@@ -21,6 +21,7 @@ from burnish.advice.facts import (
     SystemFact,
     SystemKind,
 )
+from burnish.advice.recommend import recommend
 from burnish.config.settings import ContextConfig
 
 KINDS: tuple[SystemKind, ...] = ("prompt", "few_shot", "probe", "rag", "tuned", "rag_tuned")
@@ -139,7 +140,7 @@ def test_slow_and_dear_systems_are_ruled_out() -> None:
     )
     assert recommend(base).choice == "few_shot"
     assert recommend(replace(base, context=context(max_latency_seconds=1))).choice == "fine_tune"
-    assert recommend(replace(base, context=context(max_cost_per_1000=1))).choice == "fine_tune"
+    assert recommend(replace(base, context=context(max_cost_per_thousand=1))).choice == "fine_tune"
 
 
 def test_volume_makes_the_tuned_model_cheaper() -> None:

@@ -1,6 +1,6 @@
 """Advice: what a task needs, decided from measurements by pure functions. docs/advice.md has rules and contract.
 
-`burnish advise` builds Facts (facts.py) and calls `recommend` (advisor.py); a learning curve is `fit(points)`
+The caller builds Facts (facts.py) and calls `recommend` (recommend.py); a learning curve is `fit(points)`
 (learning_curve.py); costs are `cost_report(inputs, prices, today)` (cost_report.py); models are ranked by `rank`
 (candidates.py). Nothing here trains, answers or looks anything up.
 

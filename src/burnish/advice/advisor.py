@@ -1,4 +1,4 @@
-"""From measured facts to one recommendation: a pure function, the same answer for the same facts.
+"""From measured facts to one choice: a pure function, the same answer for the same facts.
 
 The order of the rules, the first that applies decides:
 
@@ -17,11 +17,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from dataclasses import replace
 from typing import NamedTuple
 
 from burnish.advice import rules
-from burnish.advice.facts import CHOICE_OF, Choice, Facts, Reason, Recommendation, SystemFact
+from burnish.advice.facts import CHOICE_OF, Choice, Facts, Reason, SystemFact
 from burnish.advice.words import measured, percent, points, range_words
 
 # The order in which the field tries things: each is more work to build and to keep than the one before.
@@ -36,38 +35,6 @@ class Decision(NamedTuple):
     system: SystemFact | None
     reasons: tuple[Reason, ...]
     left_out: tuple[Reason, ...] = ()
-
-
-def recommend(facts: Facts) -> Recommendation:
-    """One recommendation with its reasons, its runner-up, and what would change it.
-
-    Raises ValueError where no system but the majority was measured, or a value lies outside [0, 1].
-    """
-    from burnish.advice.changes import changes
-
-    _refuse(facts)
-    found = decide(facts)
-    second = decide(facts, without=frozenset({found.choice}))
-    other = None if second.choice == found.choice else second
-    tested = found.system is not None and CHOICE_OF.get(found.system.kind) == found.choice
-    return Recommendation(
-        choice=found.choice,
-        system=None if found.system is None else found.system.name,
-        tested=tested and found.system is not None and not found.system.forecast,
-        reasons=found.reasons,
-        runner_up=None if other is None else other.choice,
-        runner_up_reason=None if other is None or not other.reasons else other.reasons[0],
-        changes=changes(facts),
-        left_out=found.left_out,
-    )
-
-
-def _refuse(facts: Facts) -> None:
-    if all(system.kind == "majority" for system in facts.systems):
-        raise ValueError("at least one system besides the majority must have been measured")
-    for system in facts.systems:
-        if not 0 <= system.low <= system.value <= system.high <= 1:
-            raise ValueError(f"{system.name}: 0 <= low <= value <= high <= 1 does not hold")
 
 
 def decide(facts: Facts, without: frozenset[Choice] = frozenset()) -> Decision:
@@ -248,8 +215,3 @@ def _nothing_left(facts: Facts, without: frozenset[Choice], left_out: tuple[Reas
     if "more_data" not in without:
         return Decision("more_data", None, (*reasons, rules.few_rows_reason(facts)), left_out)
     return Decision("keep_prompt", None, reasons, left_out)
-
-
-def without_context(facts: Facts) -> Facts:
-    """The same facts with nothing said about the context."""
-    return replace(facts, context=type(facts.context)())

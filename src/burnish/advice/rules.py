@@ -82,12 +82,12 @@ def ruled_out(facts: Facts, system: SystemFact) -> Reason | None:
             "context",
             "context.max_latency_seconds",
         )
-    cost = context.max_cost_per_1000
+    cost = context.max_cost_per_thousand
     if cost is not None and system.cost_per_1000 is not None and system.cost_per_1000 > cost:
         return Reason(
             f"{system.name} costs {system.cost_per_1000:.3g} USD for 1,000 requests; {cost:.3g} are allowed.",
             "context",
-            "context.max_cost_per_1000",
+            "context.max_cost_per_thousand",
         )
     if context.needs_citations and system.kind not in ("rag", "rag_tuned"):
         return Reason(f"{system.name} cannot cite where an answer is from.", "context", "context.needs_citations")

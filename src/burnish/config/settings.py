@@ -320,7 +320,7 @@ class ContextConfig(Settings):
     needs_citations: bool | None = Field(default=None, description="Whether answers must cite where they are from.")
     private: bool | None = Field(default=None, description="Whether inputs may not leave the own machines.")
     max_latency_seconds: float | None = Field(default=None, gt=0, description="Longest time of one answer.")
-    max_cost_per_1000: float | None = Field(default=None, ge=0, description="Most USD for 1,000 requests.")
+    max_cost_per_thousand: float | None = Field(default=None, ge=0, description="Most USD for 1,000 requests.")
     requests_per_day: float | None = Field(default=None, gt=0, description="Requests expected a day.")
 
 

@@ -61,7 +61,8 @@ def break_even_words(one: BreakEven, volume: float | None) -> str:
     if one.requests is not None:
         head += f", {money(one.first_cost)} USD are back after {count(math.ceil(one.requests))} requests"
     elif one.saving_per_1000 <= 0:
-        return f"Against {name}: 1,000 requests cost {money(-one.saving_per_1000)} USD more: never paid back."
+        more = money(-one.saving_per_1000)
+        return f"Against {name}: 1,000 requests cost {more} USD more: never paid back."
     if volume is not None:
         if one.days is None:
             head += f"; never at {volume:,.0f} a day"
