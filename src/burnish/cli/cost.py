@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NamedTuple
@@ -14,7 +15,7 @@ from burnish.cli.shell import print_json, show
 from burnish.errors import BurnishError, ConfigError
 
 if TYPE_CHECKING:
-    from burnish.advice.cost_report import SystemUse
+    from burnish.advice.cost_report import CostInputs, CostReport, SystemUse
     from burnish.cli.estimate import Question
     from burnish.config import TaskConfig
     from burnish.training.devices import Device
@@ -92,43 +93,28 @@ def cost(
     Of a run with its measured times and tokens, or of a task with those of its rows. Every price has its source and
     date; old ones, ending ones and sources that disagree are told.
     """
-    from burnish.advice.cost_report import HERE, CostInputs, cost_report
+    from burnish.advice.cost_report import cost_report
     from burnish.advice.prices import price_list
 
     job = _job(what, runs_dir, overrides or [], allow_bad_rows, as_json)
+    job = job._replace(config=_with(job.config, minutes_per_row, wage, watts, machine_price, retrain_days))
     costs, today = job.config.costs, datetime.now(UTC).date()
-    wages = wage if wage is not None else costs.hourly_wage
-    single = [*(price or []), *([] if wages is None else [f"labour/labelling={wages}"])]
-    listed = price_list(prices or costs.prices, single, today)
-    devices = {name: _device(name, listed.has) for name in (device if device is not None else DEVICES)}
-    where = _place(serve)
-    given = [_given(text, where) for text in system or []]
-    names = {one.name for one in given}
-    systems = [*(_at(one, where) for one in job.systems if one.name not in names), *given]
-    seconds = {} if job.seconds is None else {HERE: job.seconds}
-    seconds |= _training_seconds(job, devices)
-    inputs = CostInputs(
-        name=job.name,
-        rows=job.rows,
-        tokens=job.tokens,
-        epochs=job.config.training.num_epochs,
-        systems=tuple(_timed(one, job.question) for one in systems),
-        candidate=CANDIDATE,
-        seconds=seconds,
-        measured=frozenset({HERE} if job.seconds is not None else ()),
-        labelled_rows=job.labelled,
-        apis=tuple(f"api/{name.removeprefix('api/')}" for name in (api if api is not None else APIS)),
+    wages = [] if costs.hourly_wage is None else [f"labour/labelling={costs.hourly_wage}"]
+    listed = price_list(prices or costs.prices, [*wages, *(price or [])], today)
+    devices = {name: _device(name, listed.has) for name in (DEVICES if device is None else device)}
+    inputs = replace(
+        _inputs(job, devices, _place(serve), system or []),
+        apis=tuple(f"api/{name.removeprefix('api/')}" for name in (APIS if api is None else api)),
         train_at=None if train_at is None else _place(train_at),
         requests_per_day=requests_per_day or job.config.context.requests_per_day,
-        retrain_days=retrain_days if retrain_days is not None else costs.retrain_days,
-        retrain_share=costs.retrain_share,
-        minutes_per_row=minutes_per_row if minutes_per_row is not None else costs.minutes_per_row,
-        watts=watts if watts is not None else costs.watts,
-        per_hour=machine_price if machine_price is not None else costs.machine_per_hour,
         cached_share=cached,
         always_on=always_on,
     )
     report = cost_report(inputs, listed, today)
+    _tell(report, html, as_json)
+
+
+def _tell(report: CostReport, html: Path | None, as_json: bool) -> None:
     from burnish.reports.costs import cost_view, write_cost_page
 
     if html is not None:
@@ -139,6 +125,54 @@ def cost(
     show(cost_view(report))
     if html is not None:
         typer.echo(f"page       {html}")
+
+
+def _with(
+    config: TaskConfig,
+    minutes_per_row: float | None,
+    wage: float | None,
+    watts: float | None,
+    machine_price: float | None,
+    retrain_days: float | None,
+) -> TaskConfig:
+    """The settings with what the command line says."""
+    said = {
+        "minutes_per_row": minutes_per_row,
+        "hourly_wage": wage,
+        "watts": watts,
+        "machine_per_hour": machine_price,
+        "retrain_days": retrain_days,
+    }
+    known = {name: value for name, value in said.items() if value is not None}
+    return config.model_copy(update={"costs": config.costs.model_copy(update=known)})
+
+
+def _inputs(job: _Job, devices: dict[str, Device], where: str, texts: list[str]) -> CostInputs:
+    """What the job needs, with the systems given on the command line."""
+    from burnish.advice.cost_report import HERE, CostInputs
+
+    costs = job.config.costs
+    given = [_given(text, where) for text in texts]
+    names = {one.name for one in given}
+    systems = [*(_at(one, where) for one in job.systems if one.name not in names), *given]
+    seconds = {} if job.seconds is None else {HERE: job.seconds}
+    seconds |= _training_seconds(job, devices)
+    return CostInputs(
+        name=job.name,
+        rows=job.rows,
+        tokens=job.tokens,
+        epochs=job.config.training.num_epochs,
+        systems=tuple(_timed(one, job.question) for one in systems),
+        candidate=CANDIDATE,
+        seconds=seconds,
+        measured=frozenset({HERE} if job.seconds is not None else ()),
+        labelled_rows=job.labelled,
+        retrain_days=costs.retrain_days,
+        retrain_share=costs.retrain_share,
+        minutes_per_row=costs.minutes_per_row,
+        watts=costs.watts,
+        per_hour=costs.machine_per_hour,
+    )
 
 
 def _job(what: str, runs_dir: Path, overrides: list[str], allow_bad_rows: int, quiet: bool) -> _Job:
@@ -231,8 +265,6 @@ def _question_of_run(config: TaskConfig, rows: int, tuned: SystemUse) -> Questio
 
 def _training_seconds(job: _Job, devices: dict[str, Device]) -> dict[str, float]:
     """By place, as `burnish estimate` has it. Devices that lack the number format, or the memory, are left out."""
-    from dataclasses import replace
-
     from burnish.training.devices import this_machine
     from burnish.training.estimate import dtype_on, estimate
 
@@ -254,8 +286,6 @@ def _training_seconds(job: _Job, devices: dict[str, Device]) -> dict[str, float]
 
 def _timed(system: SystemUse, question: Question | None) -> SystemUse:
     """With the seconds of a request, by arithmetic where they were not measured."""
-    from dataclasses import replace
-
     from burnish.advice.costs import request_seconds
     from burnish.training.devices import named_gpu, this_machine
 
@@ -277,8 +307,6 @@ def _timed(system: SystemUse, question: Question | None) -> SystemUse:
 
 def _at(system: SystemUse, where: str) -> SystemUse:
     """The same requests answered elsewhere: the time measured here does not hold there."""
-    from dataclasses import replace
-
     return system if where == system.where else replace(system, where=where, seconds=None)
 
 
