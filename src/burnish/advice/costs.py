@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import NamedTuple
 
 from burnish.advice.prices import Quote
 
@@ -17,16 +16,15 @@ MILLION = 1e6
 BATCH = 16  # an assumption: requests that a busy server answers together
 
 
-class Money(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Money:
     """An amount as priced by the source that is used, and by the cheapest and the dearest source."""
 
     value: float
     low: float
     high: float
 
-    def __add__(self, other: object) -> Money:
-        if not isinstance(other, Money):
-            return NotImplemented
+    def __add__(self, other: Money) -> Money:
         return Money(self.value + other.value, self.low + other.low, self.high + other.high)
 
     def times(self, factor: float) -> Money:

@@ -73,7 +73,8 @@ def break_even_words(one: BreakEven, volume: float | None) -> str:
         least = (
             "no volume is enough" if one.least_per_day is None else f"from {one.least_per_day:,.0f} requests a day on"
         )
-        head += f". Retraining every {one.retrain_days:g} days costs {money(one.retraining)} USD: the saving {kept} ({least})"
+        head += f". Retraining every {one.retrain_days:g} days costs {money(one.retraining)} USD: "
+        head += f"the saving {kept} ({least})"
     return f"{head}."
 
 
