@@ -133,7 +133,8 @@ def test_break_even_with_retraining_is_the_first_day_of_a_simulation(
         assert days is None or days > horizon - 2
     else:
         assert days is not None
-        assert days == pytest.approx(found.days, abs=2 * step)
+        # on the day of a retraining itself, rounding decides whether it is due yet
+        assert found.days - 2 * step <= days <= found.days + 2 * step + again / a_day
     assert found.lasts == (a_day > again / every)
     assert found.least_per_day == pytest.approx(again / every / (a_day / 1000), abs=1e-6)
 

@@ -166,12 +166,12 @@ def _first_day(first: float, a_day: float, retraining: float, every: float | Non
         return 0.0
     if a_day <= 0:
         return None
-    if not every or retraining <= 0 or first <= a_day * every:
+    if not every or retraining <= 0 or first < a_day * every:
         return first / a_day
     gain = a_day * every - retraining
     if gain <= 0:
         return None  # every period adds more than it saves
-    periods = math.ceil((first - a_day * every) / gain)
+    periods = math.floor((first - a_day * every) / gain) + 1  # before the next one falls due
     return (first + periods * retraining) / a_day
 
 
