@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 DEVICES = ("l4", "a100-80gb", "h100-80gb")
 APIS = ("gpt-4o-mini", "llama-3.1-8b")
 CANDIDATE = "tuned"
+SETUP = 600.0  # an assumption: seconds to start a rented machine, install, and fetch the model
 
 
 class _Job(NamedTuple):
@@ -264,7 +265,7 @@ def _question_of_run(config: TaskConfig, rows: int, tuned: SystemUse) -> Questio
 
 
 def _training_seconds(job: _Job, devices: dict[str, Device]) -> dict[str, float]:
-    """By place, as `burnish estimate` has it. Devices that lack the number format, or the memory, are left out."""
+    """By place, as `burnish estimate` has it, with SETUP on rented GPUs. Devices that lack the number format, or the memory, are left out."""
     from burnish.training.devices import this_machine
     from burnish.training.estimate import dtype_on, estimate
 
@@ -280,7 +281,7 @@ def _training_seconds(job: _Job, devices: dict[str, Device]) -> dict[str, float]
         work = question.work_at(question.tokens_per_batch, device)
         answer = estimate(question.shape, setup, work, device)
         if where == "here" or answer.memory.total <= device.memory:
-            found[where] = answer.seconds
+            found[where] = answer.seconds + (0.0 if where == "here" else SETUP)
     return found
 
 
