@@ -265,7 +265,7 @@ def _question_of_run(config: TaskConfig, rows: int, tuned: SystemUse) -> Questio
 
 
 def _training_seconds(job: _Job, devices: dict[str, Device]) -> dict[str, float]:
-    """By place, as `burnish estimate` has it, with SETUP on rented GPUs. Devices that lack the number format, or the memory, are left out."""
+    """By place, as `burnish estimate` has it, with SETUP on rented GPUs; those without the memory are left out."""
     from burnish.training.devices import this_machine
     from burnish.training.estimate import dtype_on, estimate
 
