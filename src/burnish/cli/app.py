@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from burnish.cli import data, estimate, export, machine, predict, probe, run, runs, tune
+from burnish.cli import cost, data, estimate, export, machine, predict, probe, run, runs, tune
 from burnish.cli.options import examples
 from burnish.cli.shell import Shell
 
@@ -71,6 +71,16 @@ app.command(
         "burnish estimate my-task --json | jq .memory",
     ),
 )(estimate.estimate)
+app.command(
+    "cost",
+    short_help="Say what training, data and requests cost.",
+    epilog=examples(
+        "burnish cost my-task",
+        "burnish cost latest --requests-per-day 10000 --html cost.html",
+        "burnish cost latest --serve api/gpt-4o-mini --system large=1200,60@api/gpt-4.1",
+        "burnish cost my-task --device l4 --price gpu/l4=0.5 --wage 40 --json | jq .training",
+    ),
+)(cost.cost)
 app.command(
     "run",
     short_help="From labelled examples to a verdict: ship or hold.",

@@ -22,14 +22,18 @@ Method = Literal["lora", "qlora", "dora", "ia3", "bottleneck", "prefix_tuning", 
 DType = Literal["auto", "float32", "bfloat16"]
 
 
-class _Question(NamedTuple):
-    """What is to be estimated: work_at gives the work for a token budget and a device."""
+class Question(NamedTuple):
+    """What is to be estimated: work_at gives the work for a token budget and a device. rows, tokens: of one epoch of
+    a task, every row in full; answer: labelled ones among them."""
 
     shape: ModelShape
     setup: Setup
     dtype: DType
     tokens_per_batch: int
     work_at: Callable[[int, Device], Work]
+    rows: int = 0
+    tokens: int = 0
+    answer: int = 0
 
 
 def estimate(
@@ -88,7 +92,7 @@ def estimate(
 
     if task is not None:
         _only_for_a_task(context)
-        question = _of_task(task, overrides or [], allow_bad_rows, as_json)
+        question = of_task(task, overrides or [], allow_bad_rows, as_json)
     elif model is None or overrides:
         fix = "burnish estimate TASK, or burnish estimate --model llama-3.1-8b --method qlora"
         raise ConfigError("a task is needed" if overrides else "a task or a model is needed", where="TASK", fix=fix)
@@ -96,7 +100,7 @@ def estimate(
         setup = Setup(method=method, r=rank, devices=devices, gradient_checkpointing=gradient_checkpointing)
         sizes = {"rows": rows, "length": length, "batch_size": batch, "num_epochs": epochs, "prefix": prefix}
         work_at = _uniform(sizes, answer, devices)
-        question = _Question(model_shape(model), setup, dtype, tokens_per_batch, work_at)
+        question = Question(model_shape(model), setup, dtype, tokens_per_batch, work_at)
     device = named_gpu(on) if on else this_machine()
     device = device if watts is None else replace(device, watts=watts)
     setup = replace(question.setup, optimizer=optimizer)
@@ -133,7 +137,7 @@ def _uniform(sizes: dict[str, Any], answer: int | None, devices: int) -> Callabl
     return lambda tokens, _: uniform_work(**sizes, answer=answer, tokens_per_batch=tokens, devices=devices)
 
 
-def _of_task(task: Path, overrides: list[str], allow_bad_rows: int, quiet: bool) -> _Question:
+def of_task(task: Path, overrides: list[str], allow_bad_rows: int, quiet: bool) -> Question:
     """The task's settings, and its training rows as its model's tokenizer cuts them."""
     from burnish.config import load_task
     from burnish.models.chat import Chat
@@ -189,10 +193,12 @@ def _of_task(task: Path, overrides: list[str], allow_bad_rows: int, quiet: bool)
             share=settings.lora_dropout == 0 and settings.shared_prefix == "auto",
         )
 
-    return _Question(shape, setup, settings.dtype, settings.tokens_per_batch, work_at)
+    tokens, answer = (sum(getattr(item, name) for item in encoding.rows) for name in ("tokens", "labelled"))
+    count = len(encoding.rows)
+    return Question(shape, setup, settings.dtype, settings.tokens_per_batch, work_at, count, tokens, answer)
 
 
-def _answer(question: _Question, setup: Setup, device: Device, *, fitting: bool) -> tuple[dict[str, Any], bool]:
+def _answer(question: Question, setup: Setup, device: Device, *, fitting: bool) -> tuple[dict[str, Any], bool]:
     """The record that is shown, and whether it fits."""
     from burnish.config import TrainingConfig
     from burnish.training.estimate import dtype_on, estimate
@@ -232,7 +238,7 @@ def _answer(question: _Question, setup: Setup, device: Device, *, fitting: bool)
     return record, fitted.fits
 
 
-def _record(question: _Question, setup: Setup, device: Device, work: Work, found: Estimate) -> dict[str, Any]:
+def _record(question: Question, setup: Setup, device: Device, work: Work, found: Estimate) -> dict[str, Any]:
     return {
         "model": question.shape.name,
         "method": setup.method,

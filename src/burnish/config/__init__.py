@@ -7,6 +7,8 @@ from burnish.config.search import Candidates, Range, candidates
 from burnish.config.settings import (
     METRICS,
     BaselineName,
+    ContextConfig,
+    CostsConfig,
     DataConfig,
     FewShotConfig,
     GenerationConfig,
@@ -22,6 +24,8 @@ __all__ = [
     "METRICS",
     "BaselineName",
     "Candidates",
+    "ContextConfig",
+    "CostsConfig",
     "DataConfig",
     "FewShotConfig",
     "GenerationConfig",

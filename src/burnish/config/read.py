@@ -249,8 +249,11 @@ def _absolute(config: TaskConfig, base_dir: Path, report: Report) -> TaskConfig:
         )
         model = config.model
     data = config.data.model_copy(update=parts)
+    costs = config.costs
+    if costs.prices is not None:
+        costs = costs.model_copy(update={"prices": base_dir / costs.prices})
     return config.model_copy(
-        update={"data": data, "model": model, "mixture": mixture, "replay": replay, "probe": probe}
+        update={"data": data, "model": model, "mixture": mixture, "replay": replay, "probe": probe, "costs": costs}
     )
 
 

@@ -313,6 +313,29 @@ class TuneConfig(Settings):
     )
 
 
+class ContextConfig(Settings):
+    """What a recommendation has to know and no measurement tells. null: not said."""
+
+    changes_often: bool | None = Field(default=None, description="Whether right answers change within weeks.")
+    needs_citations: bool | None = Field(default=None, description="Whether answers must cite where they are from.")
+    private: bool | None = Field(default=None, description="Whether inputs may not leave the own machines.")
+    max_latency_seconds: float | None = Field(default=None, gt=0, description="Longest time of one answer.")
+    max_cost_per_thousand: float | None = Field(default=None, ge=0, description="Most USD for 1,000 requests.")
+    requests_per_day: float | None = Field(default=None, gt=0, description="Requests expected a day.")
+
+
+class CostsConfig(Settings):
+    """What `burnish cost` and the advice count with."""
+
+    minutes_per_row: float = Field(default=1.0, ge=0, description="Minutes of work to label or check a row.")
+    hourly_wage: float | None = Field(default=None, ge=0, description="USD an hour of it (null: labour/labelling).")
+    watts: float | None = Field(default=None, ge=0, description="Power of this machine at work, for the energy.")
+    machine_per_hour: float = Field(default=0.0, ge=0, description="USD an hour of this machine besides energy.")
+    retrain_days: float | None = Field(default=None, gt=0, description="Days between trainings (null: none).")
+    retrain_share: float = Field(default=0.2, ge=0, description="Share of the rows labelled anew for each of them.")
+    prices: Path | None = Field(default=None, description="A file of one's own prices, over the built-in ones.")
+
+
 BaselineName = Literal["majority", "prompt", "few_shot"]
 TrackerName = Literal["tensorboard", "wandb", "mlflow", "trackio"]
 
@@ -349,6 +372,8 @@ class TaskConfig(Settings):
     mixture: list[MixtureConfig] = Field(default=[], description="Further data sets to train on, with weights.")
     replay: ReplayConfig = Field(default=ReplayConfig(), description="General instructions against forgetting.")
     probe: ProbeConfig = Field(default=ProbeConfig(), description="General questions before and after tuning.")
+    context: ContextConfig = Field(default=ContextConfig(), description="What no measurement tells, for the advice.")
+    costs: CostsConfig = Field(default=CostsConfig(), description="What costs are counted with.")
     seed: int = Field(default=7, ge=0, lt=2**32, description="Seeds the split, the order and the weights.")
 
     @model_validator(mode="before")

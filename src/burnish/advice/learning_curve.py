@@ -1,0 +1,280 @@
+"""How much more data will bring: a learning curve fitted to a few small trainings, with intervals.
+
+The model is the inverse power law with an asymptote, y(n) = a - b n^-c, 0 <= a <= 1, b >= 0 (Figueroa et al. 2012,
+"Predicting sample size required for classification performance", equation 1; Hestness et al. 2017). Some curves are
+none (Viering and Loog 2022 review them), so an exponential approach, a - b exp(-n / r), is tried beside it.
+
+Three to six noisy points do not determine three numbers: many curves fit, and they part beyond the last point. So no
+single best curve is taken. Every curve on a grid of asymptotes and shapes is weighted by how well it fits the points
+(least squares weighted by their variance, b integrated out), and predictions are quantiles over all of them. Points
+that say little give wide intervals instead of a confident line. docs/advice.md has the measured coverage.
+
+Prior: the asymptote is uniform between the points and 1, the gap at the smallest size uniform between 0 and the
+asymptote; power laws weigh POWER_LAW, their exponent uniform in its logarithm, exponentials the rest, their range r
+uniform in its logarithm from the smallest size to 10 times the largest. A prediction beyond the last point gets
+MODEL_ERROR of its own for each doubling: the true curve is neither of the two.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import NormalDist
+from typing import Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from burnish.errors import ConfigError
+
+Floats = NDArray[np.float64]
+EXPONENTS = (0.05, 2.0)
+POWER_LAW = 0.75
+MODEL_ERROR = 0.005  # an assumption: half a point a doubling
+SEED_ERROR = 0.02  # an assumption: between seeds, where no size was repeated
+LEVEL = 0.95
+FARTHEST = 10.0  # a prediction beyond so many times the rows is not given
+SURE = 0.9  # probability from which a target counts as reachable, and 1 - SURE from which it does not
+_DRAWS = 4000
+_ASYMPTOTES, _STEPS = 240, 40
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """A metric in [0, 1] measured after training on so many rows. error: its standard error."""
+
+    rows: int
+    value: float
+    error: float
+
+
+class Forecast(NamedTuple):
+    """The metric with so many rows: median and interval; gain: median over the last point's fitted value."""
+
+    rows: int
+    value: float
+    low: float
+    high: float
+    gain: float
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """Whether a target can be reached. probability: by FARTHEST times the rows; ever: at all.
+
+    rows: in all, the median over the curves that reach it (None: fewer than half do); rows_low, rows_high: between
+    which 80% of all curves reach it (None: never, or beyond a billion). more, minutes, cost: to be labelled beside
+    those there, the work of it, and its price (None where the wage was not given).
+    """
+
+    target: float
+    answer: Literal["yes", "no", "unclear"]
+    probability: float
+    ever: float
+    rows: int | None
+    rows_low: int | None
+    rows_high: int | None
+    more: int | None
+    cost: float | None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LearningCurve:
+    """Fitted curves, equally likely: asymptote, gap at the smallest size, and the exponent c of a power law or the
+    range r of an exponential (the other one is nan); and the points they are fitted to.
+
+    misfit: whether the points lie further from every curve than their errors allow (the weighted sum of squares
+    exceeds what 99% of samples give): the forecast then deserves less trust.
+    """
+
+    points: tuple[Point, ...]
+    asymptote: Floats
+    gap: Floats
+    exponent: Floats
+    range: Floats
+    misfit: bool
+
+    @property
+    def rows(self) -> int:
+        """The most rows that were trained on."""
+        return self.points[-1].rows
+
+    def values_at(self, rows: float) -> Floats:
+        """The metric of every curve after so many rows: (draws,)."""
+        first = self.points[0].rows
+        power = (rows / first) ** -self.exponent
+        return self.asymptote - self.gap * np.where(
+            np.isnan(self.exponent), np.exp((first - rows) / self.range), power
+        )
+
+    def _errors(self, rows: Floats | float) -> Floats:
+        """An error of the model for each curve, larger the further rows lie beyond the last point."""
+        from scipy.special import ndtri
+
+        place = (np.arange(len(self.gap)) * 0.7548776662466927 + 0.5) % 1.0
+        doublings = np.log2(np.maximum(np.asarray(rows, dtype=np.float64) / self.rows, 1.0))
+        drawn: Floats = MODEL_ERROR * doublings * ndtri(np.clip(place, 1e-9, 1 - 1e-9))
+        return drawn
+
+    def forecast(self, rows: int, level: float = LEVEL) -> Forecast:
+        """The metric after so many rows. Raises ValueError beyond FARTHEST times those of the last point."""
+        if not 1 <= rows <= FARTHEST * self.rows + 0.5:
+            raise ValueError(f"rows must lie between 1 and {FARTHEST:g} times {self.rows}, got {rows}")
+        values = np.clip(self.values_at(rows) + self._errors(rows), 0.0, 1.0)
+        low, middle, high = np.quantile(values, [(1 - level) / 2, 0.5, (1 + level) / 2])
+        gain = float(np.median(values - self.values_at(self.rows)))
+        return Forecast(rows, float(middle), float(low), float(high), gain)
+
+    def reach(
+        self, target: float, *, have: int | None = None, minutes_per_row: float = 1.0, wage: float | None = None
+    ) -> Reach:
+        """Whether and with how many rows the target is reached. have: labelled rows (default: the last point's)."""
+        goal = target - self._errors(FARTHEST * self.rows)
+        first = self.points[0].rows
+        with np.errstate(all="ignore"):
+            ratio = self.gap / np.maximum(self.asymptote - goal, 0.0)
+            power = first * ratio ** (1 / self.exponent)
+            needed = np.where(np.isnan(self.exponent), first + self.range * np.log(ratio), power)
+        needed = np.where(self.asymptote > goal, np.maximum(needed, 1.0), np.inf)
+        needed = np.where(self.gap <= 0, np.where(self.asymptote >= goal, 1.0, np.inf), needed)
+        probability = float(np.mean(needed <= FARTHEST * self.rows))
+        low, middle, high = (_whole(value) for value in np.quantile(needed, [0.1, 0.5, 0.9], method="lower"))
+        answer: Literal["yes", "no", "unclear"] = (
+            "yes" if probability >= SURE else "no" if probability <= 1 - SURE else "unclear"
+        )
+        there = self.rows if have is None else have
+        more = None if middle is None else max(0, middle - there)
+        cost = None if more is None or wage is None else more * minutes_per_row / 60 * wage
+        ever = float(np.mean(np.isfinite(needed)))
+        return Reach(target, answer, probability, ever, middle, low, high, more, cost)
+
+
+def _whole(rows: float) -> int | None:
+    return math.ceil(rows) if rows < 1e9 else None
+
+
+def points_of(measured: Sequence[tuple[int, Sequence[float]]], *, test_rows: int | None = None) -> tuple[Point, ...]:
+    """Points from repeats: (rows, value of each seed). test_rows: examples that each value was measured on.
+
+    The variance between seeds is pooled over all sizes, since two or three repeats say little of their own; it is
+    widened as Student's t is against the normal, for the degrees of freedom there are. With one repeat everywhere
+    there are none, and SEED_ERROR is assumed. The test's binomial variance p (1 - p) / test_rows is
+    added. Raises ConfigError for values outside [0, 1].
+    """
+    from scipy.special import stdtrit
+
+    _refuse(measured)
+    spread = sum(float(np.var(values)) * len(values) for _, values in measured)
+    freedom = sum(len(values) - 1 for _, values in measured)
+    between = spread / freedom if freedom else SEED_ERROR**2
+    if freedom:
+        between *= float(stdtrit(freedom, 0.975) / NormalDist().inv_cdf(0.975)) ** 2
+    found = []
+    for rows, values in sorted(measured):
+        mean = float(np.mean(values))
+        inside = min(max(mean, 0.5 / test_rows), 1 - 0.5 / test_rows) if test_rows else 0.5
+        sampling = inside * (1 - inside) / test_rows if test_rows else 0.0
+        found.append(Point(rows, mean, max(1e-4, math.sqrt(between / len(values) + sampling))))
+    return tuple(found)
+
+
+def points_from_intervals(
+    measured: Sequence[tuple[int, float, float, float]], level: float = LEVEL
+) -> tuple[Point, ...]:
+    """Points from (rows, value, low, high): the standard error is the interval's width over twice z."""
+    _refuse([(rows, [value, low, high]) for rows, value, low, high in measured])
+    z = NormalDist().inv_cdf(0.5 + level / 2)
+    return tuple(Point(rows, value, max(1e-4, (high - low) / (2 * z))) for rows, value, low, high in sorted(measured))
+
+
+def _refuse(measured: Sequence[tuple[int, Sequence[float]]]) -> None:
+    for rows, values in measured:
+        if rows < 1 or not len(values) or not all(0 <= value <= 1 for value in values):
+            fix = "give the rows (1 or more) and values from 0 to 1"
+            raise ConfigError(
+                "is no point of a learning curve", got=(rows, list(values)), where="learning curve", fix=fix
+            )
+
+
+def fit(points: Sequence[Point]) -> LearningCurve:
+    """Fit points of at least three different sizes. Raises ConfigError for fewer."""
+    sizes = sorted({point.rows for point in points})
+    if len(sizes) < 3:
+        fix = "train on at least three sizes, each about twice the one before: 50, 100, 200"
+        raise ConfigError("a learning curve needs three sizes", got=sizes, where="learning curve", fix=fix)
+    ordered = tuple(sorted(points, key=lambda point: point.rows))
+    y = np.array([point.value for point in ordered])
+    error = np.array([point.error for point in ordered])
+    n = np.array([point.rows for point in ordered], dtype=np.float64)
+    asymptotes, widths = _asymptotes(y, error)
+    exponents = np.geomspace(*EXPONENTS, _STEPS)
+    ranges = np.geomspace(n[0], FARTHEST * n[-1], _STEPS)
+    shape = np.hstack([(n / n[0])[:, None] ** -exponents, np.exp((n[0] - n)[:, None] / ranges)])
+    weight, best, precision, squares = _weights(y, error, shape, asymptotes)
+    weight *= widths[:, None] * np.repeat([POWER_LAW, 1 - POWER_LAW], _STEPS)
+    chosen = _stratified(weight.ravel(), _DRAWS)
+    row, column = np.unravel_index(chosen, weight.shape)
+    gap = _gaps(best[row, column], precision[column], asymptotes[row])
+    misfit = bool(squares.min() > _chi_square(max(1, len(ordered) - 3)))
+    none = np.full(_STEPS, np.nan)
+    exponent, span = np.concatenate([exponents, none])[column], np.concatenate([none, ranges])[column]
+    return LearningCurve(ordered, asymptotes[row], gap, exponent, span, misfit)
+
+
+def _asymptotes(y: Floats, error: Floats) -> tuple[Floats, Floats]:
+    """Asymptotes to try, dense near the points, where the points tell most, and the width that each stands for."""
+    lowest = max(0.0, float(np.min(y[-2:] - 5 * error[-2:])))
+    edges = lowest + (1 - lowest) * np.linspace(0, 1, _ASYMPTOTES + 1) ** 2
+    return (edges[1:] + edges[:-1]) / 2, np.diff(edges)
+
+
+def _weights(y: Floats, error: Floats, shape: Floats, asymptotes: Floats) -> tuple[Floats, Floats, Floats, Floats]:
+    """How likely each (asymptote, exponent) makes the points, the gap integrated out: weight (A, C), the best gap
+    (A, C), its precision (C,), and the sum of squares at the best gap that is allowed (A, C).
+
+    y, error: (K,); shape: (K, C), the part of the gap that is left at each size; asymptotes: (A,). Given the two,
+    y is linear in the gap, so its posterior is a normal one cut to [0, asymptote].
+    """
+    from scipy.special import ndtr
+
+    inverse = 1 / error**2
+    precision = (shape**2 * inverse[:, None]).sum(0)
+    short = asymptotes[:, None] - y  # (A, K)
+    best = (short * inverse) @ shape / precision
+    allowed = np.clip(best, 0.0, asymptotes[:, None])
+    least = (short**2 * inverse).sum(1)[:, None] - best**2 * precision
+    squares = least + (best - allowed) ** 2 * precision
+    scale = np.sqrt(precision)
+    inside = ndtr((asymptotes[:, None] - best) * scale) - ndtr(-best * scale)
+    log = (
+        -(least - least.min()) / 2 + np.log(np.maximum(inside, 1e-300)) - np.log(scale) - np.log(asymptotes)[:, None]
+    )
+    return np.exp(log - log.max()), best, precision, squares
+
+
+def _stratified(weight: Floats, draws: int) -> NDArray[np.intp]:
+    """Indices drawn in proportion, evenly spaced over the cumulative weight: the same every time."""
+    cumulative = np.cumsum(weight)
+    places = (np.arange(draws) + 0.5) / draws * cumulative[-1]
+    found: NDArray[np.intp] = np.searchsorted(cumulative, places).clip(0, len(weight) - 1)
+    return found
+
+
+def _gaps(best: Floats, precision: Floats, highest: Floats) -> Floats:
+    """One gap for each drawn curve, from its normal posterior cut to [0, highest]. The places in it are spread
+    evenly over the draws by the golden ratio, so that neighbouring curves get different ones."""
+    from scipy.special import ndtr, ndtri
+
+    scale = 1 / np.sqrt(precision)
+    low, high = ndtr(-best / scale), ndtr((highest - best) / scale)
+    place = (np.arange(len(best)) * 0.6180339887498949 + 0.5) % 1.0
+    drawn = best + scale * ndtri(np.clip(low + place * (high - low), 1e-12, 1 - 1e-12))
+    gaps: Floats = np.clip(drawn, 0.0, highest)
+    return gaps
+
+
+def _chi_square(freedom: int) -> float:
+    from scipy.special import chdtri
+
+    return float(chdtri(freedom, 0.01))

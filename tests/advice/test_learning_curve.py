@@ -1,0 +1,170 @@
+"""The learning curve: exact points give the curve back, coverage on simulated curves, shape of the predictions."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from burnish.advice.learning_curve import Point, fit, points_from_intervals, points_of
+from burnish.errors import ConfigError
+
+SIZES = (50, 100, 200, 400)
+Curve = Callable[[float], float]
+
+
+def power_law(rng: np.random.Generator) -> Curve:
+    a, c = rng.uniform(0.6, 0.99), math.exp(rng.uniform(math.log(0.2), math.log(1.2)))
+    gap = rng.uniform(0.1, a - 0.1)
+    return lambda n: a - gap * (n / 50) ** -c
+
+
+def exponential(rng: np.random.Generator) -> Curve:
+    a, r = rng.uniform(0.6, 0.99), rng.uniform(100, 800)
+    gap = rng.uniform(0.1, a - 0.1)
+    return lambda n: a - gap * math.exp((50 - n) / r)
+
+
+def flat(rng: np.random.Generator) -> Curve:
+    a = rng.uniform(0.2, 0.95)
+    return lambda n: a
+
+
+def measured(curve: Curve, sizes: tuple[int, ...], seeds: int, test: int, rng: np.random.Generator) -> list[Point]:
+    """Trainings as they come out: an error of the seed of 2 points, and the test's own."""
+    rows = []
+    for n in sizes:
+        true = [min(1.0, max(0.0, curve(n) + rng.normal(0, 0.02))) for _ in range(seeds)]
+        rows.append((n, [rng.binomial(test, p) / test for p in true]))
+    return list(points_of(rows, test_rows=test))
+
+
+@pytest.mark.parametrize(
+    ("curve", "sizes", "seeds", "least"),
+    [
+        (power_law, (50, 100, 200), 3, 0.95),
+        (power_law, SIZES, 3, 0.95),
+        (power_law, SIZES, 1, 0.95),
+        (power_law, (50, 100, 200, 400, 800, 1600), 3, 0.95),
+        (flat, SIZES, 3, 0.95),
+        (exponential, SIZES, 3, 0.88),
+    ],
+)
+def test_intervals_hold_the_truth_as_often_as_they_say(
+    curve: Callable[[np.random.Generator], Curve], sizes: tuple[int, ...], seeds: int, least: float
+) -> None:
+    rng = np.random.default_rng(3)
+    trials, held = 120, dict.fromkeys((2, 5, 10), 0)
+    for _ in range(trials):
+        true = curve(rng)
+        fitted = fit(measured(true, sizes, seeds, 500, rng))
+        for times in held:
+            found = fitted.forecast(times * sizes[-1])
+            held[times] += found.low <= true(times * sizes[-1]) <= found.high
+    allowed = 2.6 * math.sqrt(least * (1 - least) / trials)  # one miss in 200 by chance
+    assert all(count / trials >= least - allowed for count in held.values()), held
+
+
+def test_sure_answers_about_a_target_are_right() -> None:
+    rng = np.random.default_rng(5)
+    said: dict[str, list[bool]] = {"yes": [], "no": [], "unclear": []}
+    for _ in range(200):
+        true = power_law(rng)
+        fitted = fit(measured(true, (50, 100, 200, 400, 800, 1600), 3, 500, rng))
+        target = true(1600) + rng.uniform(-0.02, 0.2)
+        said[fitted.reach(target).answer].append(true(16000) >= target)
+    assert len(said["yes"]) > 10
+    assert len(said["no"]) > 10
+    assert np.mean(said["yes"]) >= 0.9
+    assert np.mean(said["no"]) <= 0.1
+
+
+def test_exact_points_give_the_curve_back() -> None:
+    def true(n: float) -> float:
+        return 0.9 - 0.5 * (n / 50) ** -0.7
+
+    points = [Point(n, true(n), 0.0005) for n in (50, 100, 200, 400, 800, 1600)]
+    fitted = fit(points)
+    assert not fitted.misfit
+    assert fitted.forecast(3200).value == pytest.approx(true(3200), abs=0.006)
+    reached = fitted.reach(0.86, minutes_per_row=2, wage=30)
+    assert reached.rows == pytest.approx(50 * (0.5 / 0.04) ** (1 / 0.7), rel=0.1)
+    assert reached.more is not None
+    assert reached.cost == pytest.approx(reached.more * 2 / 60 * 30)
+    assert fitted.reach(0.95).answer == "no"
+    assert fitted.reach(0.80).answer == "yes"
+
+
+def test_points_that_fall_are_told_as_a_misfit() -> None:
+    fitted = fit([Point(50, 0.9, 0.01), Point(100, 0.7, 0.01), Point(200, 0.5, 0.01), Point(400, 0.4, 0.01)])
+    assert fitted.misfit
+
+
+values = st.lists(st.floats(0.0, 1.0), min_size=3, max_size=6)
+
+
+@given(values, st.floats(0.003, 0.1))
+@settings(max_examples=40)
+def test_predictions_are_rates_and_rise(values: list[float], error: float) -> None:
+    fitted = fit([Point(50 * 2**i, value, error) for i, value in enumerate(values)])
+    found = [fitted.forecast(rows) for rows in (fitted.rows, 2 * fitted.rows, 5 * fitted.rows, 10 * fitted.rows)]
+    for one in found:
+        assert 0 <= one.low <= one.value <= one.high <= 1
+    middles = [float(np.median(fitted.values_at(rows))) for rows in (50, 100, 1000, 10_000)]
+    assert middles == sorted(middles)
+    assert np.all(fitted.gap >= 0)
+    assert np.all(fitted.asymptote <= 1)
+
+
+@given(values, st.floats(0.003, 0.1), st.floats(0, 1), st.floats(0, 0.3))
+@settings(max_examples=40)
+def test_a_higher_target_is_never_easier(values: list[float], error: float, target: float, more: float) -> None:
+    fitted = fit([Point(50 * 2**i, value, error) for i, value in enumerate(values)])
+    low, high = fitted.reach(target), fitted.reach(min(1.0, target + more))
+    assert low.probability >= high.probability
+    assert low.ever >= high.ever
+    if low.rows is not None and high.rows is not None:
+        assert low.rows <= high.rows
+
+
+@given(values, st.floats(0.003, 0.1))
+@settings(max_examples=10)
+def test_the_fit_is_the_same_every_time_and_in_any_order(values: list[float], error: float) -> None:
+    points = [Point(50 * 2**i, value, error) for i, value in enumerate(values)]
+    assert fit(points).forecast(400) == fit(points[::-1]).forecast(400)
+
+
+def test_more_precise_points_give_narrower_intervals() -> None:
+    widths = []
+    for error in (0.002, 0.01, 0.05):
+        found = fit([Point(n, 0.9 - 0.5 * (n / 50) ** -0.7, error) for n in SIZES]).forecast(2000)
+        widths.append(found.high - found.low)
+    assert widths == sorted(widths)
+
+
+def test_points_of_repeats_by_hand() -> None:
+    points = points_of([(100, [0.5, 0.6, 0.7]), (50, [0.4, 0.5, 0.6])], test_rows=100)
+    assert [point.rows for point in points] == [50, 100]
+    from scipy.stats import t
+
+    between = 0.01 * (t.ppf(0.975, 4) / 1.959964) ** 2
+    assert points[0].error == pytest.approx(math.sqrt(between / 3 + 0.25 / 100), rel=1e-5)
+    single = points_of([(100, [1.0])], test_rows=100)[0]
+    assert single.error == pytest.approx(math.sqrt(0.02**2 + 0.005 * 0.995 / 100), rel=1e-5)
+    from_interval = points_from_intervals([(100, 0.5, 0.402, 0.598)])[0]
+    assert from_interval.error == pytest.approx(0.05, rel=1e-3)
+
+
+def test_too_few_sizes_and_impossible_values_are_refused() -> None:
+    with pytest.raises(ConfigError, match="three sizes"):
+        fit([Point(50, 0.5, 0.1), Point(50, 0.6, 0.1), Point(100, 0.7, 0.1)])
+    with pytest.raises(ConfigError, match="no point"):
+        points_of([(50, [1.5])])
+    with pytest.raises(ConfigError, match="no point"):
+        points_of([(0, [0.5])])
+    with pytest.raises(ValueError, match="10 times"):
+        fit([Point(n, 0.5, 0.1) for n in SIZES]).forecast(5000)
