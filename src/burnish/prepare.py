@@ -12,6 +12,7 @@ from burnish.data.check import check_examples
 from burnish.data.fingerprint import combined, examples_fingerprint
 from burnish.data.load import Reading, read_examples
 from burnish.data.mixture import Extra, mixture_leaks
+from burnish.data.reasons import told
 from burnish.data.split import split_examples, split_given
 from burnish.errors import DataError, Problem, shorten
 from burnish.mixing import read_extras
@@ -80,10 +81,7 @@ def prepare(
     extras = read_extras(loaded, progress)
     leaks = [*mixture_leaks(extras, split.test, split.validation)]
     if leaks:
-        found = sorted(
-            [*leaks, *report.findings], key=lambda finding: ("error", "warning", "info").index(finding.severity)
-        )
-        report = replace(report, findings=tuple(found))
+        report = replace(report, findings=told([*leaks, *report.findings]))
     fingerprint = combined([examples_fingerprint(everything), *(extra.fingerprint for extra in extras)])
     return Prepared(task, split, report, fingerprint, labels, extras)
 

@@ -239,7 +239,10 @@ Severity = Literal["error", "warning", "info"]
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing the data check found. rows: the first few places; count: all of them."""
+    """One thing the data check found. rows: the first few places; count: all of them.
+
+    why: what harm it does; the check fills it in by kind (data/reasons.py) where it is empty.
+    """
 
     kind: str
     severity: Severity
@@ -247,6 +250,7 @@ class Finding:
     message: str
     advice: str
     rows: tuple[Source, ...] = ()
+    why: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ from burnish.data.check import check_examples, check_files
 from burnish.data.duplicates import conflicting, later_copies, members, repeated, shared
 from burnish.data.fingerprint import example_id
 from burnish.data.lengths import SAMPLE
+from burnish.data.reasons import WHY, told
 from burnish.data.split import split_given
 from burnish.errors import DataError
 from burnish.records import DataReport, Example, Finding, Json, Kind, Message, Source
@@ -189,6 +190,14 @@ def test_files_and_examples_are_checked_alike(tmp_path: Path) -> None:
     assert copies is not None
     assert copies.count == 31
     assert copies.rows[0] == Source(str(train), 91)
+
+
+def test_findings_say_why_they_matter() -> None:
+    rows = [make("t", "ab"[i % 2], i) for i in range(20)]
+    for item in check_examples(rows, kind="classification").findings:
+        assert item.why == WHY[item.kind]
+    own = Finding("too_few", "info", 1, "m", "a", why="because")
+    assert [item.why for item in told([own, Finding("secret", "error", 1, "m", "a")])] == [WHY["secret"], "because"]
 
 
 @pytest.mark.parametrize("kind", ["classification", "generation"])

@@ -85,6 +85,8 @@ def test_json_rows_survive(
 
 
 @given(rows=st.lists(st.dictionaries(TEXT, VALUES, min_size=1, max_size=4), min_size=1, max_size=6))
+@example(rows=[{"": [{}]}])
+@example(rows=[{"a": {"b": [{}, {}]}}, {"c": [{}]}])
 @settings(max_examples=50, deadline=None)
 def test_printed_objects_survive(folder: Path, rows: list[dict[str, Any]]) -> None:
     path = folder / "objects.json"

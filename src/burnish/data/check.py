@@ -24,6 +24,7 @@ from burnish.data.lengths import SHOWN, CountTokens, Lengths
 from burnish.data.load import BadRows, FileFormat, iter_examples
 from burnish.data.pair_check import PairTally
 from burnish.data.places import Places
+from burnish.data.reasons import told
 from burnish.errors import Problem
 from burnish.records import DataReport, Example, Finding, Json, Kind, Severity, Source, Split
 
@@ -226,8 +227,7 @@ class _Tally:
             self.lengths.flush()
             stats["tokens"] = self.lengths.stats(self.rows)
             findings += self.lengths.findings(self.rows)
-        rank = {"error": 0, "warning": 1, "info": 2}
-        return DataReport(self.rows, tuple(sorted(findings, key=lambda finding: rank[finding.severity])), stats)
+        return DataReport(self.rows, told(findings), stats)
 
     def _copies(self) -> Iterator[Finding]:
         contents, inputs = _hashes(self.contents), _hashes(self.inputs)

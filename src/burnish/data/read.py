@@ -6,6 +6,7 @@ What a file is follows from its content first and its name second. Whatever is w
 from __future__ import annotations
 
 import difflib
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -191,17 +192,25 @@ def _from_head(name: str, head: bytes, named: str | None, packed: str | None) ->
 
 
 def _spans_lines(text: bytes, named: str | None) -> bool:
-    """Whether JSON objects are written over several lines: no object stands alone on the first lines."""
+    """Whether JSON objects are written over several lines: the first one ends on a later line than it begins."""
     if not text.startswith(b"{"):
         return False
-    lines = [line for line in text.split(b"\n") if line.strip(_SPACE)]
-    for line in lines[:3]:
-        try:
-            if isinstance(parse_json(line.decode("utf-8", "replace").strip()), dict):
-                return False
-        except BadJsonError:
-            continue
-    return named == "json" or lines[0].strip(_SPACE) == b"{"
+    start = text.decode("utf-8", "replace")
+    try:
+        _, end = json.JSONDecoder().raw_decode(start)
+    except (ValueError, RecursionError):  # damaged, or longer than the head
+        lines = [line for line in text.split(b"\n") if line.strip(_SPACE)]
+        if any(_is_object(line) for line in lines[:3]):
+            return False
+        return named == "json" or lines[0].strip(_SPACE) == b"{"
+    return "\n" in start[:end]
+
+
+def _is_object(line: bytes) -> bool:
+    try:
+        return isinstance(parse_json(line.decode("utf-8", "replace").strip()), dict)
+    except BadJsonError:
+        return False
 
 
 def _table(text: bytes, named: str, packed: str | None) -> Container:

@@ -367,6 +367,7 @@ def _finding(finding: Mapping[str, Any]) -> Context:
     return {
         "severity": str(finding.get("severity") or "info"),
         "message": cut_noted(str(finding.get("message") or finding.get("kind")), INPUT_CHARACTERS),
+        "why": str(finding.get("why") or ""),
         "advice": str(finding.get("advice") or ""),
         "rows": rows[:10],
         "more": max(0, int(finding.get("count") or 0) - min(10, len(rows))) if rows else 0,

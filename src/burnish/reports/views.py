@@ -120,7 +120,7 @@ def findings_view(findings: Iterable[Finding | Record]) -> RenderableType:
         places = [f"{row['file']}:{row['line']}" for row in finding.get("rows") or ()]
         body = Text.assemble(
             _say(finding["message"]),
-            Text(f"\n{one_line(finding['advice'])}" if finding.get("advice") else "", style="dim"),
+            *(Text(f"\n{one_line(finding[part])}", style="dim") for part in ("why", "advice") if finding.get(part)),
         )
         if places:
             more = finding["count"] - len(places)
