@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from burnish.choosing import Way, choose_way
 from burnish.config import LoadedTask, TaskConfig, TrainingConfig
 from burnish.data.questions import Question
 from burnish.errors import DataError
@@ -28,17 +29,19 @@ from burnish.probing import ask
 from burnish.progress import Progress, Silent
 from burnish.records import Example, Json, Message, Prediction, ProbeAnswer, Source, TrainingResult
 from burnish.runs import RunFolder, commit_folder, read_jsonl, verify_folder
-from burnish.tasks import make_task
+from burnish.tasks import make_task, with_instruction
 from burnish.tasks.preference import Preference
 
 if TYPE_CHECKING:
     from burnish.models.chat import Chat
+    from burnish.models.embed import Embedder
     from burnish.models.generate import Engine
     from burnish.models.load import Loaded
     from burnish.models.quantised import Quantisation
     from burnish.systems.base import System
     from burnish.systems.judge import Score
     from burnish.systems.local import LocalSystem
+    from burnish.systems.shots import Shots
     from burnish.training.loop import OnLog
 
 Team = Callable[[LoadedTask, Prepared, Path, Progress], Fitted]
@@ -68,6 +71,7 @@ class Bench:
         self._model_is_base = True
         self._chat_template: Chat | None = None
         self._saved: Loaded | None = None
+        self._embedder: Embedder | None = None
         self._extras = prepared.extras
         self._mixture: list[dict[str, Json]] = []
 
@@ -175,17 +179,38 @@ class Bench:
             from burnish.systems.majority import Majority
 
             return Majority(task, split.train)
-        if name == "prompt":
-            return self._local(name, self._engine(), full=True)
-        if name == "few_shot":
-            from burnish.systems.shots import Fixed, Nearest
-
-            few = self._config.few_shot
-            if few.select == "nearest":
-                return self._local(name, self._engine(), full=True, shots=Nearest(split.train, few.k))
-            fixed = Fixed(split.train, few.k, self._config.seed, task.stratum)
-            return self._local(name, self._engine(), full=True, shots=fixed)
+        if name in ("prompt", "few_shot"):
+            return self._prompted(name, few=name == "few_shot", make=self._answering)
         return self._local(name, self._tuned_engine(), full=self._config.training.prompt == "full")
+
+    def _prompted(self, name: str, *, few: bool, make: Callable[[str, Way], System]) -> System:
+        """A system prompted in the way that is best on validation."""
+
+        def system(way: Way) -> System:
+            return make(name, way)
+
+        folder = self._folder.path
+        return system(choose_way(name, self._config, self._prepared, folder, self._progress, system, few=few))
+
+    def _answering(self, name: str, way: Way) -> System:
+        task = with_instruction(self._prepared.task, way.instruction)
+        return local_system(name, task, self._engine(), self._config, full=True, shots=self._shots(way))
+
+    def _shots(self, way: Way) -> Shots | None:
+        """Where the examples in a prompt come from."""
+        from burnish.systems.shots import Fixed, Nearest, NearestByMeaning
+
+        train = self._prepared.split.train
+        if not way.k:
+            return None
+        if way.select == "fixed":
+            return Fixed(train, way.k, self._config.seed, self._prepared.task.stratum)
+        if way.select == "nearest":
+            return Nearest(train, way.k)
+        from burnish.models.embed import load_embedder
+
+        self._embedder = self._embedder or load_embedder(progress=self._progress)
+        return NearestByMeaning(train, way.k, self._embedder.embed)
 
     def _judge(self, name: str, task: Preference) -> System:
         """A system that chooses between the two answers of a pair."""
@@ -201,8 +226,8 @@ class Bench:
         model = self._base() if name == "prompt" else self._tuned()
         return judge_system(name, task, model, self._chat(), self._config, score)
 
-    def _local(self, name: str, engine: Engine, *, full: bool, shots: Any = None) -> LocalSystem:
-        return local_system(name, self._prepared.task, engine, self._config, full=full, shots=shots)
+    def _local(self, name: str, engine: Engine, *, full: bool) -> LocalSystem:
+        return local_system(name, self._prepared.task, engine, self._config, full=full)
 
     def _base(self, quantise: Quantisation | None = None) -> Loaded:
         """The base model. Once training has changed it, a fresh copy is loaded for whoever asks."""

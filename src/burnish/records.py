@@ -181,6 +181,25 @@ class Paired:
 
 
 @dataclass(frozen=True, slots=True)
+class PromptTrial:
+    """One way of prompting a system, tried on validation examples; a line of prompts.jsonl.
+
+    k: shots in the prompt, 0 for none; select: how they are chosen, None without. metric, value: the primary metric
+    on `examples` validation examples. prompt_tokens, seconds: means of an example.
+    """
+
+    system: str
+    instruction: str
+    k: int
+    select: str | None
+    examples: int
+    metric: str
+    value: float
+    prompt_tokens: float
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
 class ProbeAnswer:
     """One multiple-choice question answered by likelihood; a line of probe/before.jsonl.
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import random
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 from burnish.data.fingerprint import example_id
 from burnish.errors import DataError
 from burnish.records import Example, Message, Source
-from burnish.systems.shots import Fixed, Nearest, Shots
+from burnish.systems.shots import Fixed, Nearest, NearestByMeaning, Shots
 
 
 def row(text, target="a", group=None, system=None):
@@ -38,9 +39,17 @@ TRAIN = [
 ]
 
 
-@pytest.fixture(params=["fixed", "nearest"])
+def letters(texts):
+    """Vectors of length 1 that depend on the letters alone: what an embedding model gives, without the model."""
+    counts = np.array([[text.casefold().count(chr(code)) + 0.01 for code in range(97, 123)] for text in texts])
+    return counts / np.linalg.norm(counts, axis=1, keepdims=True)
+
+
+@pytest.fixture(params=["fixed", "nearest", "embedding"])
 def shots_of(request):
     def make(train, k) -> Shots:
+        if request.param == "embedding":
+            return NearestByMeaning(train, k, letters)
         return Fixed(train, k, 0, label) if request.param == "fixed" else Nearest(train, k)
 
     return make
@@ -142,6 +151,23 @@ def test_scripts_without_spaces_are_compared_by_character():
     assert texts(Nearest(train, 1).select([row("今日の天気")])[0]) == ["天気はどうですか"]
 
 
+def test_by_meaning_finds_what_shares_no_word():
+    from burnish.models.embed import load_embedder
+
+    query = row("somebody took my purse and my bank plastic")
+    assert texts(NearestByMeaning(TRAIN, 2, load_embedder().embed).select([query])[0])[-1] == "my card was stolen"
+
+
+def test_by_meaning_is_the_highest_cosine():
+    rng = random.Random(1)
+    train = [row("".join(rng.choices("abcdefgh ", k=12))) for _ in range(40)]
+    vectors = letters([example.messages[0].content for example in train])
+    chosen = NearestByMeaning(train, 4, letters).select([row("abc abc h")])[0]
+    cosines = sorted(float(vector @ letters(["abc abc h"])[0]) for vector in vectors)
+    ours = [float(letters([shot.messages[0].content])[0] @ letters(["abc abc h"])[0]) for shot in chosen]
+    assert ours == pytest.approx(cosines[-4:], abs=1e-5)
+
+
 def test_fixed_spreads_over_the_labels():
     train = [row(f"a{number}") for number in range(50)] + [row("b0", "b"), row("c0", "c"), row("c1", "c")]
     shots = Fixed(train, 5, 3, label).select([row("x"), row("y")])
@@ -184,7 +210,7 @@ def test_shots_are_distinct_training_rows_and_never_the_query(train_texts, query
         return " ".join(text.casefold().split())
 
     inputs = {key(text) for text in train_texts}
-    for shots in (Nearest(train, k), Fixed(train, k, 1, label)):
+    for shots in (Nearest(train, k), NearestByMeaning(train, k, letters), Fixed(train, k, 1, label)):
         for query, chosen in zip(queries, shots.select(queries), strict=True):
             keys = [key(text) for text in texts(chosen)]
             own = key(query.messages[0].content)

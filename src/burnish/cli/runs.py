@@ -75,6 +75,7 @@ def show_results(run: Run) -> None:
     """A run for people, finished or not."""
     from rich.text import Text
 
+    from burnish.reports.prompts import prompts_view
     from burnish.reports.rundata import read_run
     from burnish.reports.text import moment, one_line
     from burnish.reports.views import forgetting_view, systems_view, verdict_view
@@ -85,6 +86,8 @@ def show_results(run: Run) -> None:
     show(Text.assemble((run.run_id, "bold"), (about, "dim")))
     if data.evaluations:
         show(systems_view(data.evaluations, data.paired, metric=data.metric, candidate=data.candidate))
+    if data.prompts:
+        show(prompts_view(data.prompts))
     if data.forgetting:
         show(forgetting_view(data.forgetting))
     if data.verdict:

@@ -32,6 +32,7 @@ def check_settings(config: TaskConfig, report: Report, notices: list[str], *, ki
     _check_split(config, report, notices)
     _check_method(config, report)
     _check_mixture(config, report, notices)
+    _check_prompting(config, report)
     _check_rest(config, report)
     check_search(config.tune.search, config.training.method, report)
     for name in set(config.tune.search) & set(_OWN):
@@ -231,6 +232,26 @@ def _check_mixture(config: TaskConfig, report: Report, notices: list[str]) -> No
         notices.append("replay is not used: replay.share is 0")
     if not config.probe.enabled and isinstance(config.goal.forgetting, float):
         notices.append("goal.forgetting is not checked: the probe is off")
+
+
+def _check_prompting(config: TaskConfig, report: Report) -> None:
+    few = config.few_shot
+    several = {
+        ("prompt", "instructions"): bool(config.prompt.instructions),
+        ("few_shot", "k"): few.k == "auto" or (isinstance(few.k, list) and len(few.k) > 1),
+        ("few_shot", "select"): few.select == "auto" or (isinstance(few.select, list) and len(few.select) > 1),
+    }
+    for key, tried in several.items():
+        if tried and config.split.validation == 0 and not config.data.validation:
+            what = f"the best of {dotted(key)} is chosen on validation examples, and split.validation is 0"
+            report(key, what, None, "give split.validation a share such as 0.1, or one value alone")
+    for index, instruction in enumerate(config.prompt.instructions):
+        if not instruction.strip():
+            what = "must not be empty"
+            report(("prompt", "instructions", index), what, instruction, "say what the model is to do, or delete it")
+    if config.kind == "preference" and config.prompt.instructions:
+        what = "instructions are not tried for kind preference: a pair of answers is compared, none is written"
+        report(("prompt", "instructions"), what, None, "delete it")
 
 
 def _check_method(config: TaskConfig, report: Report) -> None:

@@ -279,12 +279,35 @@ class TrainingConfig(Settings):
         return default_learning_rate(info.data.get("method", "lora")) if value is None else value
 
 
-class FewShotConfig(Settings):
-    """The few_shot baseline."""
+class PromptConfig(Settings):
+    """What may be said to models that are not tuned: alternatives tried on validation examples, the best kept."""
 
-    k: int = Field(default=5, ge=1, le=100, description="Examples in the prompt.")
-    select: Literal["nearest", "fixed"] = Field(
-        default="nearest", description="nearest: by BM25 for every input; fixed: the same for all."
+    instructions: list[Annotated[str, Field(min_length=1)]] = Field(
+        default=[], description="Other wordings of the instruction to try beside it."
+    )
+    eval_examples: int = Field(
+        default=50, ge=1, description="Validation examples on which ways of prompting are compared."
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _short_forms(cls, value: Any) -> Any:
+        return {"instructions": value} if isinstance(value, list | tuple) else value
+
+
+ShotCount = Annotated[int, Field(ge=1, le=100)]
+ShotSelection = Literal["nearest", "fixed", "embedding"]
+
+
+class FewShotConfig(Settings):
+    """The few_shot baseline. Of several values the best on validation is used."""
+
+    k: ShotCount | Annotated[list[ShotCount], Field(min_length=1)] | Literal["auto"] = Field(
+        default=5, description="Examples in the prompt; of a list the best is used; auto: of 1, 3, 5 and 10."
+    )
+    select: ShotSelection | Annotated[list[ShotSelection], Field(min_length=1)] | Literal["auto"] = Field(
+        default="nearest",
+        description="nearest: by BM25 for every input; embedding: by meaning; fixed: alike for all; auto: the best.",
     )
 
 
@@ -364,6 +387,7 @@ class TaskConfig(Settings):
     baselines: list[BaselineName] = Field(
         default=["majority", "prompt", "few_shot"], min_length=1, description="Cheaper systems to beat."
     )
+    prompt: PromptConfig = Field(default=PromptConfig(), description="Ways of prompting to try on validation.")
     few_shot: FewShotConfig = Field(default=FewShotConfig(), description="The few_shot baseline.")
     generation: GenerationConfig = Field(default=GenerationConfig(), description="How local systems answer.")
     trackers: list[TrackerName] = Field(default=[], description="Experiment trackers that are told of the training.")

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from markupsafe import Markup
 
 from burnish.reports.forgetting import forgetting_context
+from burnish.reports.prompts import prompts_context
 from burnish.reports.rundata import RunData, read_run
 from burnish.reports.sections import (
     INPUT_CHARACTERS,
@@ -99,6 +100,7 @@ def report_context(data: RunData) -> Context:
         "verdict": verdict_context(data),
         "tiles": tiles(data),
         "comparison": comparison_context(data),
+        "prompts": prompts_context(data.prompts),
         "cases": cases_context(data),
         "weaknesses": weaknesses_context(data),
         "forgetting": forgetting_context(data),
@@ -109,6 +111,7 @@ def report_context(data: RunData) -> Context:
     }
     sections = (
         ("comparison", "Before and after"),
+        ("prompts", "Prompts tried"),
         ("cases", "Wins and losses"),
         ("weaknesses", "Where it errs"),
         ("confidence", "Confidence"),

@@ -13,6 +13,7 @@ from typing import Any
 
 from burnish.models.catalog import CATALOG
 from burnish.reports import choices, summary
+from burnish.reports.prompts import prompts_sentences
 from burnish.reports.rundata import RunData, read_run
 from burnish.reports.sections import mixture_rows, token_saving, training_facts
 from burnish.reports.text import (
@@ -205,6 +206,8 @@ def _evaluation(data: RunData) -> list[str]:
         parts.append(_bullets(notes))
     if looks:
         parts.append(f"The sealed test has been looked at {plural(looks, 'time')}.")
+    if tried := prompts_sentences(data.prompts):
+        parts.append("\n".join(f"- {escape(sentence, 600)}" for sentence in tried))
     if saving := token_saving(data):
         mine, other, saved = saving
         parts.append(

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from burnish.errors import RunError
-from burnish.records import DataReport, Evaluation, Forgetting, Paired, Prediction, ProbeAnswer, Verdict
+from burnish.records import DataReport, Evaluation, Forgetting, Paired, Prediction, ProbeAnswer, PromptTrial, Verdict
 from burnish.reports.summary import pick_paired
 from burnish.reports.text import plural
 from burnish.runs import from_json
@@ -27,7 +27,7 @@ class RunData:
     """What a run folder holds; empty where a file is missing.
 
     predictions: system -> example id -> record. examples: id -> {"input", "target"} of the sealed test.
-    probe: "before" and "after" -> question id -> answer to a general question.
+    probe: "before" and "after" -> question id -> answer to a general question. prompts: ways of prompting tried.
     """
 
     path: Path
@@ -43,6 +43,7 @@ class RunData:
     problems: list[str]
     forgetting: Record = field(default_factory=dict)
     probe: dict[str, dict[str, Record]] = field(default_factory=dict)
+    prompts: list[Record] = field(default_factory=list)
 
     @property
     def config(self) -> Record:
@@ -115,6 +116,8 @@ def read_run(run_dir: Path) -> RunData:
     for file in sorted((run_dir / "probe").glob("*.jsonl")):
         rows = (_checked(ProbeAnswer, row, f"probe/{file.name}", problems) for row in _lines(file, problems))
         probe[file.stem] = {str(row["question_id"]): row for row in rows if row}
+    tried = _lines(run_dir / "prompts.jsonl", problems)
+    trials = [_checked(PromptTrial, trial, "prompts.jsonl", problems) for trial in tried]
     checked = {str(n): _checked(Evaluation, one, "evaluation.json", problems) for n, one in systems.items()}
     pairs = [_checked(Paired, pair, "evaluation.json", problems) for pair in evaluation.get("paired") or ()]
     data = RunData(
@@ -130,6 +133,7 @@ def read_run(run_dir: Path) -> RunData:
         examples={str(row.get("id")): row for row in _lines(run_dir / "test_examples.jsonl", problems)},
         forgetting=_checked(Forgetting, evaluation.get("forgetting"), "evaluation.json", problems),
         probe=probe,
+        prompts=[trial for trial in trials if trial],
         problems=list(dict.fromkeys(problems)),
     )
     if not (data.run or data.evaluations or data.data or data.history or problems):

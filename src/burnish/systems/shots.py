@@ -58,18 +58,54 @@ class Nearest:
 
     def __init__(self, train: Sequence[Example], k: int) -> None:
         """DataError: no training examples, or k below 1."""
+        self._line = _Line(train, k)
+        self._index = _index([_words(example) for example in self._line.rows])
+
+    def select(self, examples: Sequence[Example]) -> list[list[Example]]:
+        return [self._line.best(example, self._scores(_words(example))) for example in examples]
+
+    def _scores(self, words: list[str]) -> Any:
+        if self._index is None or not words:
+            return np.zeros(len(self._line.rows))
+        # float64: bm25s sums in float32, where the order of equal documents could depend on rounding
+        return np.asarray(self._index.get_scores(words), dtype=np.float64).round(5)
+
+
+class NearestByMeaning:
+    """For each example the k whose inputs' vectors have the highest cosine with its own, the most similar last.
+
+    embed: texts to vectors of length 1, [texts, dimension] (`models.embed.Embedder.embed`). Ties and copies are as in
+    `Nearest`.
+    """
+
+    def __init__(self, train: Sequence[Example], k: int, embed: Callable[[Sequence[str]], Any]) -> None:
+        """DataError: no training examples, or k below 1."""
+        self._line = _Line(train, k)
+        self._embed = embed
+        self._vectors = np.asarray(embed([_input_text(example) for example in self._line.rows]), dtype=np.float64)
+
+    def select(self, examples: Sequence[Example]) -> list[list[Example]]:
+        if not examples:
+            return []
+        queries = np.asarray(self._embed([_input_text(example) for example in examples]), dtype=np.float64)
+        return [
+            self._line.best(example, (self._vectors @ query).round(5))
+            for example, query in zip(examples, queries, strict=True)
+        ]
+
+
+class _Line:
+    """Training rows to choose the k best of: of each input one, in the order of their hashes."""
+
+    def __init__(self, train: Sequence[Example], k: int) -> None:
         _check(train, k)
         self._k = k
         # In the order of the hashes, so that a stable sort by score breaks ties by them.
-        self._train = sorted(_distinct_inputs(train), key=_digest)
-        self._places = {_input_key(example): place for place, example in enumerate(self._train)}
-        self._index = _index([_words(example) for example in self._train])
+        self.rows = sorted(_distinct_inputs(train), key=_digest)
+        self._places = {_input_key(example): place for place, example in enumerate(self.rows)}
 
-    def select(self, examples: Sequence[Example]) -> list[list[Example]]:
-        return [self._nearest(example) for example in examples]
-
-    def _nearest(self, example: Example) -> list[Example]:
-        scores = self._scores(_words(example))
+    def best(self, example: Example, scores: Any) -> list[Example]:
+        """The rows with the k highest scores, the highest last; never the example's own input. scores: changed."""
         own = self._places.get(_input_key(example))
         if own is not None:
             scores[own] = -np.inf
@@ -80,13 +116,7 @@ class Nearest:
         least = np.partition(scores, len(scores) - wanted)[len(scores) - wanted]
         near = np.flatnonzero(scores >= least)
         best = near[np.argsort(-scores[near], kind="stable")][:wanted]
-        return [self._train[place] for place in best[::-1]]
-
-    def _scores(self, words: list[str]) -> Any:
-        if self._index is None or not words:
-            return np.zeros(len(self._train))
-        # float64: bm25s sums in float32, where the order of equal documents could depend on rounding
-        return np.asarray(self._index.get_scores(words), dtype=np.float64).round(5)
+        return [self.rows[place] for place in best[::-1]]
 
 
 def _check(train: Sequence[Example], k: int) -> None:
@@ -136,9 +166,12 @@ def _spread(train: Sequence[Example], seed: int, stratum: Callable[[Example], st
     return [rows[turn] for turn in range(longest) for rows in queue if turn < len(rows)]
 
 
+def _input_text(example: Example) -> str:
+    return "\n".join(message.content for message in example.messages if message.role not in ("system", "developer"))
+
+
 def _words(example: Example) -> list[str]:
-    text = "\n".join(message.content for message in example.messages if message.role not in ("system", "developer"))
-    return _WORD.findall(text.casefold())
+    return _WORD.findall(_input_text(example).casefold())
 
 
 def _index(documents: list[list[str]]) -> Any:

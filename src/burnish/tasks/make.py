@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +50,15 @@ def make_task(
         return Preference(config.name, config.instruction, _ordered(config, preference_metrics(), base_dir))
     metrics = _ordered(config, tool_calling_metrics(), base_dir)
     return ToolCalling(config.name, config.instruction, shared_tools, metrics)
+
+
+def with_instruction(task: Task, instruction: str) -> Task:
+    """The same task, told in other words."""
+    if instruction == task.instruction:
+        return task
+    reworded: Any = task  # each kind is a frozen dataclass, which the protocol does not say
+    made: Task = replace(reworded, instruction=instruction)
+    return made
 
 
 def _ordered(config: TaskConfig, metrics: tuple[Metric, ...], base_dir: Path | str) -> tuple[Metric, ...]:
