@@ -179,6 +179,8 @@ class Bench:
             from burnish.systems.majority import Majority
 
             return Majority(task, split.train)
+        if name == "embedding_probe":
+            return self._embedding_probe()
         if name in ("prompt", "few_shot"):
             return self._prompted(name, few=name == "few_shot", make=self._answering)
         return self._local(name, self._tuned_engine(), full=self._config.training.prompt == "full")
@@ -211,6 +213,20 @@ class Bench:
 
         self._embedder = self._embedder or load_embedder(progress=self._progress)
         return NearestByMeaning(train, way.k, self._embedder.embed)
+
+    def _embedding_probe(self) -> System:
+        from burnish.models.embed import hidden_states, load_embedder
+        from burnish.systems.embedding_probe import EmbeddingProbe
+
+        name, base_dir = self._config.embedding_probe.model, self._task_file.base_dir
+        embedder = (
+            hidden_states(self._base())
+            if name == "base"
+            else load_embedder(name, base_dir=base_dir, progress=self._progress)
+        )
+        probe = EmbeddingProbe(self._prepared.task, self._prepared.split.train, embedder.embed, self._progress)
+        self._folder.update(embedding_probe={"model": embedder.name} | probe.about)
+        return probe
 
     def _judge(self, name: str, task: Preference) -> System:
         """A system that chooses between the two answers of a pair."""

@@ -1,5 +1,6 @@
 """The task file: burnish.yaml <-> TaskConfig. Names follow the field; peers' names are aliases."""
 
+from burnish.config.base import Settings
 from burnish.config.init import init_task
 from burnish.config.read import LoadedTask, load_task, task_from
 from burnish.config.schema import json_schema_of_task_file
@@ -14,7 +15,6 @@ from burnish.config.settings import (
     GenerationConfig,
     GoalConfig,
     PromptConfig,
-    Settings,
     SplitConfig,
     TaskConfig,
     TrainingConfig,

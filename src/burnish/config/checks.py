@@ -95,6 +95,9 @@ def _check_objective(config: TaskConfig, report: Report) -> None:
     if training.objective == "kto" and not training.kto_desirable_weight + training.kto_undesirable_weight:
         what = "both weights are 0: nothing would be learned"
         report(("training", "kto_desirable_weight"), what, 0, "give one of the two a weight above 0")
+    if config.kind != "classification" and "embedding_probe" in config.baselines:
+        what = f"embedding_probe answers with labels, and the kind here is {config.kind}"
+        report(("baselines", config.baselines.index("embedding_probe")), what, None, "delete it")
     if config.kind == "preference" and "few_shot" in config.baselines:
         what = "few_shot is not for kind preference: a pair of answers is compared, none is written"
         report(("baselines", config.baselines.index("few_shot")), what, None, "delete it")

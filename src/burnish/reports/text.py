@@ -22,6 +22,7 @@ SYSTEM_NOTES = {
     "majority": "always the most frequent answer",
     "prompt": "the base model, told what to do",
     "few_shot": "the base model, shown examples",
+    "embedding_probe": "logistic regression on frozen vectors of the inputs",
     "tuned": "the base model after fine-tuning",
 }
 METRIC_NAMES = {

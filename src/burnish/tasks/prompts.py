@@ -32,6 +32,11 @@ def conversation(
     return (*turns, *_turns(example))
 
 
+def input_text(example: Example) -> str:
+    """What an example asks, as one text: all turns but the system's."""
+    return "\n".join(turn.content for turn in example.messages if turn.role not in _SYSTEM)
+
+
 def _system_text(example: Example) -> str:
     return "\n\n".join(turn.content for turn in example.messages if turn.role in _SYSTEM and turn.content.strip())
 

@@ -1,0 +1,32 @@
+"""What all settings have in common."""
+
+from __future__ import annotations
+
+from types import UnionType
+from typing import Annotated, Any, Union, get_args, get_origin
+
+from pydantic import BaseModel, ConfigDict, ValidationInfo, field_validator
+from pydantic_core import PydanticCustomError
+
+
+def _accepts_bool(annotation: Any) -> bool:
+    if get_origin(annotation) in (Union, UnionType, Annotated):
+        return any(_accepts_bool(part) for part in get_args(annotation))
+    return annotation in (bool, Any) or bool(getattr(annotation, "takes_bool", False))
+
+
+class Settings(BaseModel):
+    """Base of all settings: unknown keys are errors, values do not change after reading."""
+
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, protected_namespaces=(), allow_inf_nan=False, validate_default=False
+    )
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _no_bool_as_number(cls, value: Any, info: ValidationInfo) -> Any:
+        # `seed: yes` would otherwise pass as 1.
+        field = cls.model_fields[info.field_name or ""]
+        if isinstance(value, bool) and not _accepts_bool(field.annotation):
+            raise PydanticCustomError("bool_given", "is true or false")
+        return value
