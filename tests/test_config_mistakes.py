@@ -115,6 +115,7 @@ MISTAKES = {
 
 PREFERENCE = GOOD.replace("classification", "preference")
 PREFERENCE_MISTAKES = {
+    "embedding probe": Mistake("baselines: [embedding_probe]\n", 5, "baselines[0]", "answers with labels"),
     "few-shot": Mistake("baselines: [prompt, few_shot]\n", 5, "baselines[1]", "few_shot is not for kind preference"),
     "gamma for dpo": Mistake("simpo_gamma: 2\n", 5, "simpo_gamma", "for the objective simpo"),
     "smoothing for ipo": Mistake(

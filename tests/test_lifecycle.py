@@ -228,3 +228,19 @@ def test_ctrl_c_leaves_a_resumable_run(tmp_path):
     [run] = (tmp_path / "runs").glob("colours-*")
     assert read_json(run / "run.json")["status"] == "interrupted"
     assert burnish.run(task, runs_dir=tmp_path / "runs", resume=True).path == run
+
+
+def test_the_embedding_probe_is_a_baseline_like_the_others(tmp_path):
+    changes = {
+        "baselines": ["majority", "embedding_probe"],
+        "embedding_probe": {"model": "base"},
+        "training": {"max_steps": 2, "batch_size": 4, "lora_r": 4},
+    }
+    run = burnish.run(write_task(tmp_path, **changes), runs_dir=tmp_path / "runs")
+    accuracy = run.summary()["systems"]["embedding_probe"]["accuracy"]["value"]
+    assert accuracy > run.summary()["systems"]["majority"]["accuracy"]["value"]
+    about = read_json(run.path / "run.json")["embedding_probe"]
+    assert about["rows"] == 120
+    assert about["model"] == str(tmp_path / "model") or about["model"] == "model"
+    assert "logistic regression" in run.report.read_text(encoding="utf-8")
+    assert "embedding_probe" in (run.path / "MODEL_CARD.md").read_text(encoding="utf-8")

@@ -49,7 +49,7 @@ class Embedder(NamedTuple):
     def embed(
         self, texts: Sequence[str], on_progress: Callable[[int, int], None] | None = None, *, keep: bool = True
     ) -> Vectors:
-        """Vectors of length 1, [texts, dimension] in float32; an empty text has one, too.
+        """Vectors of length 1, [texts, dimension] in float32; a text without a token gives zeros.
 
         The mean of the last layer over a text's tokens (Reimers and Gurevych 2019, Sentence-BERT), or the first
         token's state where the model was trained for that. The same texts with the same model are read from the
@@ -77,7 +77,8 @@ class Embedder(NamedTuple):
     def _embed(self, texts: Sequence[str], on_progress: Callable[[int, int], None] | None) -> Vectors:
         clean = [text.encode("utf-8", "replace").decode() for text in texts]
         tokens = [row.ids for row in _encoded(self.tokenizer, clean, self.max_length)]
-        order = sorted(range(len(tokens)), key=lambda row: len(tokens[row]))
+        # A causal model's tokenizer may add nothing to an empty text: there is nothing to read.
+        order = sorted((row for row, line in enumerate(tokens) if line), key=lambda row: len(tokens[row]))
         vectors = np.zeros((len(tokens), self.dimension), dtype=np.float32)
         start = 0
         while start < len(order):
