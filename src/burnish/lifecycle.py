@@ -14,6 +14,7 @@ from burnish.config import LoadedTask, load_task, task_from
 from burnish.errors import RunError
 from burnish.evaluation.evaluate import comparisons, evaluate
 from burnish.evaluation.gate import decide
+from burnish.evaluation.looks import level_of
 from burnish.measure import Bench
 from burnish.mixing import keep_mixture
 from burnish.prepare import Prepared, prepare, refuse_errors
@@ -121,7 +122,8 @@ def _run(
             _answers(folder, CANDIDATE, prepared, bench)
             probe_step(folder, "after", questions, bench.probe, progress)
             forgetting = forgetting_of(folder, questions, config)
-            evaluations, paired = _evaluate(folder, prepared, config.baselines, config.seed, forgetting)
+            level = level_of(looks)
+            evaluations, paired = _evaluate(folder, prepared, config.baselines, config.seed, forgetting, level)
             goal = config.goal
             verdict = decide(
                 evaluations,
@@ -238,6 +240,8 @@ class Run:
             "advice": list(verdict.advice),
             "metric": verdict.metric,
             "looks": verdict.looks,
+            "level": verdict.level,
+            "error_spent": verdict.error_spent,
             "systems": systems,
             "paired": to_json(best) if best else None,
             "forgetting": to_json(self.forgetting),
@@ -330,9 +334,14 @@ def _answers(folder: RunFolder, name: str, prepared: Prepared, bench: Bench) -> 
 
 
 def _evaluate(
-    folder: RunFolder, prepared: Prepared, baselines: Sequence[str], seed: int, forgetting: Forgetting | None
+    folder: RunFolder,
+    prepared: Prepared,
+    baselines: Sequence[str],
+    seed: int,
+    forgetting: Forgetting | None,
+    level: float,
 ) -> tuple[list[Evaluation], list[Paired]]:
-    """Measure every system with the same code on the same examples."""
+    """Measure every system with the same code on the same examples. level: of the differences' intervals."""
     test = prepared.split.test
     evaluations = []
     answers: dict[str, list[Prediction]] = {}
@@ -343,7 +352,7 @@ def _evaluate(
         )
         evaluations.append(evaluation)
         write_predictions(path, answers[name])
-    paired = comparisons(prepared.task, test, answers, candidate=CANDIDATE, seed=seed)
+    paired = comparisons(prepared.task, test, answers, candidate=CANDIDATE, seed=seed, level=level)
     write_evaluation(folder.path / "evaluation.json", evaluations, paired, forgetting=forgetting)
     return evaluations, paired
 

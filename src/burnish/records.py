@@ -166,6 +166,7 @@ class Paired:
 
     test: "mcnemar" (exact, for rates) or "permutation".
     wins: examples where the candidate alone is right (or better); losses: the other way.
+    level: of the interval low … high; more than 95% from the second look at a sealed test on.
     """
 
     candidate: str
@@ -178,6 +179,7 @@ class Paired:
     test: str
     wins: int
     losses: int
+    level: float = 0.95
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,7 +242,11 @@ class Forgetting:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What the gate returns. reasons: one sentence each, with its number. advice: what to try next (hold)."""
+    """What the gate returns. reasons: one sentence each, with its number. advice: what to try next (hold).
+
+    looks: which look at the sealed test this is. level: of the intervals that decide. error_spent: the chance that
+    one of the looks so far ships a system that is no better than a baseline is at most this.
+    """
 
     decision: Literal["ship", "hold"]
     candidate: str
@@ -251,6 +257,8 @@ class Verdict:
     margin: float
     target: float | None
     looks: int
+    level: float = 0.95
+    error_spent: float = 0.025
 
 
 Severity = Literal["error", "warning", "info"]

@@ -9,6 +9,8 @@ from burnish.errors import RunError
 from burnish.evaluation import statistics
 from burnish.evaluation.evaluate import comparisons, evaluate
 from burnish.evaluation.gate import decide
+from burnish.evaluation.looks import level_of
+from burnish.evaluation.power import examples_needed
 from burnish.records import Evaluation, Example, Forgetting, Interval, Message, Paired, Parsed, Prediction, Source
 from burnish.tasks.classification import Classification, classification_metrics
 
@@ -20,8 +22,8 @@ def measured(name, value, *, examples=200, prompt_tokens=100.0, half=0.03):
     return Evaluation(name, "test", examples, {"accuracy": interval}, 0.1, prompt_tokens, 5.0)
 
 
-def pair(difference, low, high, *, baseline="prompt", p_value=0.01):
-    return Paired("tuned", baseline, "accuracy", difference, low, high, p_value, "mcnemar", 30, 10)
+def pair(difference, low, high, *, baseline="prompt", p_value=0.01, level=0.95):
+    return Paired("tuned", baseline, "accuracy", difference, low, high, p_value, "mcnemar", 30, 10, level)
 
 
 def gate(evaluations, pairs, *, margin=0.05, target=None, looks=1):
@@ -73,7 +75,7 @@ def test_hold_when_zero_is_inside_the_interval_says_how_many_examples_would_do()
     assert verdict.decision == "hold"
     assert "it may be zero or worse" in verdict.reasons[1]
     # 200 ((1.96 + 0.84) (0.18 / 2 / 1.96) / 0.07)² = 675.3
-    assert statistics.examples_needed(200, 0.07, -0.02, 0.16) == 676
+    assert examples_needed(200, 0.07, -0.02, 0.16) == 676
     assert "about 680 test examples" in text(verdict.advice)
     assert "it has 200" in text(verdict.advice)
 
@@ -144,15 +146,41 @@ def test_among_equal_baselines_the_least_certain_difference_counts():
         assert (verdict.decision, verdict.baseline) == ("hold", "prompt")
 
 
-def test_looks_are_told_with_what_they_mean():
-    evaluations, clear = [measured("tuned", 0.85), measured("prompt", 0.6)], [pair(0.25, 0.15, 0.35)]
-    assert "looked at" not in text(gate(evaluations, clear, looks=1).reasons)
-    told = gate(evaluations, clear, looks=4).reasons[-1]
-    assert "looked at 4 times" in told
-    assert "up to 10%" in told  # 1 - 0.975⁴
-    assert "still lies above zero" in told
-    thin = gate(evaluations, [pair(0.25, 0.001, 0.5)], looks=20).reasons[-1]
-    assert "no longer lies above zero" in thin
+def test_the_first_look_is_judged_by_a_95_percent_interval():
+    verdict = gate([measured("tuned", 0.85), measured("prompt", 0.6)], [pair(0.25, 0.15, 0.35)])
+    assert (verdict.level, verdict.error_spent) == (0.95, 0.025)
+    assert "look" not in text(verdict.reasons)
+
+
+def test_a_later_look_is_told_with_what_it_costs():
+    evaluations = [measured("tuned", 0.85), measured("prompt", 0.6)]
+    verdict = gate(evaluations, [pair(0.25, 0.11, 0.4, level=level_of(4))], looks=4)
+    assert verdict.decision == "ship"
+    assert verdict.level == pytest.approx(1 - 0.05 / 12)
+    assert verdict.error_spent == pytest.approx(0.04375)
+    assert "between +11.0 points and +40.0 points with 99.58% confidence" in verdict.reasons[1]
+    assert "look 4 at this sealed test" in verdict.reasons[-1]
+    assert "at most 4.4%" in verdict.reasons[-1]
+    thin = gate(evaluations, [pair(0.25, -0.01, 0.5, level=level_of(20))], looks=20)
+    assert thin.decision == "hold"
+    assert "newly labelled rows" in text(thin.advice)
+
+
+def test_a_later_look_cannot_be_judged_by_a_first_ones_interval():
+    with pytest.raises(RunError, match="too narrow for look 2"):
+        gate([measured("tuned", 0.85), measured("prompt", 0.6)], [pair(0.25, 0.15, 0.35)], looks=2)
+
+
+def test_every_baseline_must_be_beaten_not_only_the_one_that_seems_best():
+    evaluations = [measured("few_shot", 0.79), measured("prompt", 0.78), measured("tuned", 0.85)]
+    pairs = [pair(0.06, 0.04, 0.08, baseline="few_shot"), pair(0.07, -0.01, 0.15)]
+    verdict = gate(evaluations, pairs)
+    assert (verdict.decision, verdict.baseline) == ("hold", "few_shot")
+    assert "from prompt the true difference lies between -1.0 points and +15.0 points" in verdict.reasons[2]
+    assert "a gain of 7 points" in verdict.advice[0]
+    better = gate(evaluations, [pairs[0], pair(0.07, 0.01, 0.13)])
+    assert better.decision == "ship"
+    assert "as it is from every other baseline" in better.reasons[1]
 
 
 def test_no_baseline_is_a_hold():

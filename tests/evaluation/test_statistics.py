@@ -392,23 +392,28 @@ def test_permutation_p_values_are_uniform_under_the_null():
     assert stats.kstest(p_values, "uniform").pvalue > 0.01
 
 
-# --- power ---
+# --- levels beyond the draws ---
 
 
-def test_examples_needed_gives_the_power_it_promises():
-    rng = np.random.default_rng(14)
+@pytest.mark.parametrize("level", [0.99, 0.9995, 0.999999])
+def test_a_level_beyond_the_draws_is_as_wide_as_the_normal_distribution_says(level):
+    """10,000 draws place no quantile of 0.00005%; of a mean of many values the end is known."""
+    values = np.random.default_rng(15).random(2000)
+    base = np.random.default_rng(16).random(2000)
+    gap = values - base
+    half = stats.norm.ppf(0.5 + level / 2) * gap.std() / math.sqrt(2000)
+    interval = statistics.paired_bootstrap(as_counts(values), as_counts(base), mean, level=level)
+    assert interval.high - interval.value == pytest.approx(half, rel=0.08)
+    assert interval.value - interval.low == pytest.approx(half, rel=0.08)
+    single = statistics.bootstrap(as_counts(values), mean, level=level)
+    half = stats.norm.ppf(0.5 + level / 2) * values.std() / math.sqrt(2000)
+    assert single.high - single.low == pytest.approx(2 * half, rel=0.08)
 
-    def trial(n):
-        draw = rng.multinomial(n, [0.15, 0.09, 0.76])
-        return statistics.tango(int(draw[0]), int(draw[1]), n)
 
-    pilot = statistics.tango(30, 18, 200)
-    n = statistics.examples_needed(200, 0.06, pilot.low, pilot.high)
-    assert n is not None
-    power = np.mean([trial(n).low > 0 for _ in range(400)])
-    assert 0.7 < power < 0.9
-
-
-def test_examples_needed_has_no_answer_without_a_gain():
-    assert statistics.examples_needed(100, 0.0, -0.1, 0.1) is None
-    assert statistics.examples_needed(100, 0.05, -0.1, 0.2, margin=0.05) is None
+def test_a_higher_level_never_gives_a_narrower_interval():
+    values = np.random.default_rng(17).random(60)
+    widths = []
+    for level in (0.9, 0.95, 0.99, 0.996, 0.9999, 0.9999999):
+        interval = statistics.bootstrap(as_counts(values), mean, level=level)
+        widths.append(interval.high - interval.low)
+    assert widths == sorted(widths)

@@ -17,6 +17,7 @@ def test_a_look_is_a_candidate_of_a_run(tmp_path):
     assert record_look(tmp_path, "abc", "run-1", "tuned") == 1
     assert record_look(tmp_path, "abc", "run-1", "tuned") == 1  # resumed
     assert record_look(tmp_path, "abc", "run-2", "tuned") == 2
+    assert record_look(tmp_path, "abc", "run-1", "tuned") == 1  # resumed after another one looked
     assert record_look(tmp_path, "other", "run-2", "tuned") == 1
     assert count_looks(tmp_path, "abc") == 2
 

@@ -72,7 +72,8 @@ def compare(
     """The candidate's advantage over the baseline on the task's primary metric, example by example.
 
     McNemar's exact test for rates of independent examples, a permutation test otherwise (also when examples come in
-    groups: whole groups are swapped). Errors as for `evaluate`.
+    groups: whole groups are swapped). level: of the interval; a later look at the test asks for more (looks.py).
+    Errors as for `evaluate`.
     """
     _check_match(candidate, examples, candidate_predictions)
     _check_match(baseline, examples, baseline_predictions)
@@ -102,6 +103,7 @@ def compare(
         test=test,
         wins=wins,
         losses=losses,
+        level=level,
     )
 
 

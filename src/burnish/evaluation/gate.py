@@ -8,7 +8,8 @@ from typing import NamedTuple
 
 from burnish.errors import RunError
 from burnish.evaluation.forgetting import judge
-from burnish.evaluation.statistics import examples_needed
+from burnish.evaluation.looks import level_of, level_words, spent
+from burnish.evaluation.power import examples_needed
 from burnish.records import Evaluation, Forgetting, Interval, Paired, Verdict
 
 _ROUNDING = 1e-9  # 0.85 - 0.80 must count as a margin of 0.05
@@ -16,13 +17,17 @@ _FEW = 100  # below this many test examples an interval of a rate spans up to ±
 
 
 class _Facts(NamedTuple):
-    """What the reasons and the advice are made from. Differences are in the metric's own unit (0.05 = 5 points)."""
+    """What the reasons and the advice are made from. Differences are in the metric's own unit (0.05 = 5 points).
+
+    pair: with the best baseline. others: with the other ones, the least certain first.
+    """
 
     ours: Evaluation
     theirs: Evaluation
     value: Interval
     base: Interval
     pair: Paired
+    others: tuple[Paired, ...]
     margin: float
     target: float | None
     looks: int
@@ -34,6 +39,11 @@ class _Facts(NamedTuple):
     @property
     def above_zero(self) -> bool:
         return self.pair.low > 0
+
+    @property
+    def unbeaten(self) -> Paired | None:
+        """A baseline, other than the best, that the candidate is not surely better than."""
+        return next((pair for pair in self.others if pair.low <= 0), None)
 
     @property
     def target_met(self) -> bool:
@@ -50,14 +60,20 @@ def decide(
     looks: int,
     forgetting: Forgetting | None = None,
 ) -> Verdict:
-    """Ship when the candidate beats the best baseline by at least `margin`, the interval of the difference lies above
-    zero, `target` (if any) is reached, and not too much is forgotten (see forgetting.py:judge); otherwise hold.
+    """Ship when the candidate beats the best baseline by at least `margin`, the intervals of its differences from all
+    baselines lie above zero, `target` (if any) is reached, and not too much is forgotten (see forgetting.py:judge);
+    otherwise hold.
 
     The best baseline is the one with the highest value on the metric of `paired`; among equals the one against which
-    the candidate is least certain to be better. All other differences are left out of the rule: choosing the
-    strongest baseline already makes shipping harder. looks: of the sealed test, this one included.
+    the candidate is least certain to be better. It alone would not do: the baseline that is truly best may come
+    second by chance, behind one that the candidate surely beats. As every difference is asked for, none needs a
+    correction (intersection-union test, Berger 1982): a candidate that is no better than some baseline ships with at
+    most the chance that its one interval lies above zero.
 
-    RunError: the candidate or a paired baseline was not measured, or the pairs are on different metrics.
+    looks: which look at the sealed test this is. The intervals of `paired` must have its level (looks.py).
+
+    RunError: the candidate or a paired baseline was not measured, or the pairs are on different metrics or at
+    another level.
     """
     by_name = {evaluation.system: evaluation for evaluation in evaluations}
     if candidate not in by_name:
@@ -76,8 +92,15 @@ def decide(
         raise RunError(
             what, got=sorted(metrics) if len(metrics) > 1 else unmeasured, fix="evaluate all systems again"
         )
+    if any(pair.level < level_of(looks) - _ROUNDING for pair in ours):
+        raise RunError(
+            f"the intervals are too narrow for look {looks} at the sealed test",
+            got=sorted({pair.level for pair in ours}),
+            fix=f"compare again at the level of this look, {level_of(looks):.6f}",
+        )
     facts = _facts(by_name, ours, candidate, margin, target, looks)
-    ship = facts.margin_met and facts.above_zero and facts.target_met and not (lost and lost.blocks)
+    better = facts.margin_met and facts.above_zero and facts.unbeaten is None
+    ship = better and facts.target_met and not (lost and lost.blocks)
     return Verdict(
         decision="ship" if ship else "hold",
         candidate=candidate,
@@ -88,6 +111,8 @@ def decide(
         margin=margin,
         target=target,
         looks=looks,
+        level=facts.pair.level,
+        error_spent=spent(looks),
     )
 
 
@@ -106,8 +131,12 @@ def _facts(
     best = max(by_name[pair.baseline].metrics[metric].value for pair in pairs)
     tied = [pair for pair in pairs if by_name[pair.baseline].metrics[metric].value >= best - _ROUNDING]
     pair = min(tied, key=lambda one: (one.low, one.difference, one.baseline))
+    others = sorted(
+        (one for one in pairs if one is not pair), key=lambda one: (one.low, one.difference, one.baseline)
+    )
     ours, theirs = by_name[candidate], by_name[pair.baseline]
-    return _Facts(ours, theirs, ours.metrics[metric], theirs.metrics[metric], pair, margin, target, looks)
+    values = ours.metrics[metric], theirs.metrics[metric]
+    return _Facts(ours, theirs, *values, pair, tuple(others), margin, target, looks)
 
 
 def _without_baseline(
@@ -125,6 +154,8 @@ def _without_baseline(
         margin=margin,
         target=target,
         looks=looks,
+        level=level_of(looks),
+        error_spent=spent(looks),
     )
 
 
@@ -136,7 +167,6 @@ def _reasons(facts: _Facts) -> list[str]:
     sizes = f"{_percent(facts.value.value)} against {_percent(facts.base.value)} {pair.metric}"
     gap = f"{pair.candidate} is {_distance(pair.difference)} {pair.baseline}, the best baseline ({sizes})"
     needed = f"the margin of {_points(facts.margin)}"
-    between = f"between {_signed(pair.low)} and {_signed(pair.high)}"
     p_value = f"p = {pair.p_value:.2g}" if pair.p_value >= 0.001 else "p < 0.001"
     counts = f"{pair.wins} wins, {pair.losses} losses on {facts.ours.examples:,} examples; {pair.test}, {p_value}"
     reasons = [f"{gap}: {'at least' if facts.margin_met else 'less than'} {needed}."]
@@ -144,10 +174,16 @@ def _reasons(facts: _Facts) -> list[str]:
         doubt = (
             "" if pair.p_value <= 0.05 else " The p-value is above 0.05, though: few examples tell the systems apart."
         )
-        reasons.append(f"The true difference lies {between} with 95% confidence: above zero ({counts}).{doubt}")
+        too = ", as it is from every other baseline" if facts.others and facts.unbeaten is None else ""
+        reasons.append(f"The true difference lies {_between(pair)}: above zero{too} ({counts}).{doubt}")
     else:
         side = "below zero" if pair.high < 0 else "it may be zero or worse"
-        reasons.append(f"The true difference lies {between} with 95% confidence: {side} ({counts}).")
+        reasons.append(f"The true difference lies {_between(pair)}: {side} ({counts}).")
+    if other := facts.unbeaten:
+        reasons.append(
+            f"{pair.candidate} must surely beat every baseline, as the best one may be so by chance: from "
+            f"{other.baseline} the true difference lies {_between(other)}, so it may be zero or worse."
+        )
     if facts.target is not None:
         reasons.append(_target_reason(facts, facts.target))
     if facts.looks > 1:
@@ -164,23 +200,17 @@ def _target_reason(facts: _Facts, target: float) -> str:
     return f"The target of {_percent(target)} is met: {found}{doubt}."
 
 
-def _looks_reason(facts: _Facts) -> str:
-    """Each look gives a system that is no better another chance of 2.5% (one side of 95%) to seem so."""
-    chance = 1 - 0.975**facts.looks
-    told = (
-        f"This sealed test has been looked at {facts.looks} times. If that many systems no better than the baseline "
-        f"were tried on it, at least one would seem better with a chance of up to {chance:.0%}"
-    )
-    pair = facts.pair
-    if not facts.above_zero:
-        return f"{told}."
-    # Bonferroni: as wide as an interval whose error is shared among all looks, on the normal approximation.
-    from statistics import NormalDist
+def _between(pair: Paired) -> str:
+    return f"between {_signed(pair.low)} and {_signed(pair.high)} with {level_words(pair.level)} confidence"
 
-    wider = NormalDist().inv_cdf(1 - 0.025 / facts.looks) / NormalDist().inv_cdf(0.975)
-    low = pair.difference - (pair.difference - pair.low) * wider
-    held = "still lies above zero" if low > 0 else "no longer lies above zero: seal a fresh test before relying on it"
-    return f"{told}. Corrected for that, the interval begins near {_signed(low)} and {held}."
+
+def _looks_reason(facts: _Facts) -> str:
+    return (
+        f"This is look {facts.looks} at this sealed test, so the interval is taken at "
+        f"{level_words(facts.pair.level)} instead of 95%: a test that is tried again and again ships a lucky "
+        f"system in the end. All {facts.looks} looks together ship one that is no better than a baseline with a "
+        f"chance of at most {100 * spent(facts.looks):.1f}%."
+    )
 
 
 # --- advice ---
@@ -193,8 +223,9 @@ def _advice(facts: _Facts) -> list[str]:
         advice += _baseline_advice(facts)
     elif not facts.margin_met:
         advice.append(_margin_advice(facts))
-    if pair.difference > _ROUNDING and not facts.above_zero:
-        advice.append(_power_advice(facts))
+    unsure = pair if not facts.above_zero else facts.unbeaten
+    if pair.difference > _ROUNDING and unsure is not None and unsure.difference > _ROUNDING:
+        advice.append(_power_advice(unsure, facts.ours.examples))
     elif facts.ours.examples < _FEW and not (facts.margin_met and facts.target_met):
         advice.append(
             f"The sealed test has only {facts.ours.examples} examples, so this is a rough measure: label more, "
@@ -235,16 +266,21 @@ def _margin_advice(facts: _Facts) -> str:
     return advice
 
 
-def _power_advice(facts: _Facts) -> str:
-    pair, n = facts.pair, facts.ours.examples
-    needed = examples_needed(n, pair.difference, pair.low, pair.high)
+def _power_advice(pair: Paired, n: int) -> str:
+    needed = examples_needed(n, pair.difference, pair.low, pair.high, level=pair.level)
     if needed is None:  # pragma: no cover - the difference is above zero here
         return "Label more examples for the test."
     # Barely including zero means that the same difference would be clear with a little luck: never advise fewer.
     shown = _rounded(max(needed, n + 1))
+    fresh = (
+        ""
+        if pair.level <= 0.95
+        else " A test of newly labelled rows (data.test) is a first look again, and decides at 95%."
+    )
     return (
         f"The test cannot tell a gain of {_points(pair.difference)} from chance: about {shown:,} test examples would "
         f"(80% power if the gain is really that large); it has {n:,}. Label more for the test, or enlarge the gain."
+        f"{fresh}"
     )
 
 

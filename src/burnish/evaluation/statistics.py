@@ -36,7 +36,8 @@ _CHUNK = 1_000_000  # numbers in one block of resampling weights: 8 MB as float6
 _TIE = 1e-12  # sums of the same numbers in another order differ by less
 
 
-def _z(level: float) -> float:
+def quantile(level: float) -> float:
+    """z such that a normal variable lies within ±z with this probability."""
     if not 0 < level < 1:
         raise ValueError(f"level must lie between 0 and 1, got {level}")
     return NormalDist().inv_cdf(0.5 + level / 2)
@@ -68,7 +69,7 @@ def wilson(successes: float, n: float, level: float = 0.95) -> Interval:
     """Wilson's score interval for a rate (Wilson 1927). `n` may be an effective size: numbers need not be whole."""
     if n <= 0 or not 0 <= successes <= n:
         raise ValueError(f"need 0 <= successes <= n and n > 0, got {successes} of {n}")
-    z2 = _z(level) ** 2
+    z2 = quantile(level) ** 2
     share = successes / n
     centre = (share + z2 / (2 * n)) / (1 + z2 / n)
     half = math.sqrt(z2) / (1 + z2 / n) * math.sqrt(share * (1 - share) / n + z2 / (4 * n * n))
@@ -119,7 +120,7 @@ def tango(wins: float, losses: float, n: float, level: float = 0.95) -> Interval
     """
     if n <= 0 or wins < 0 or losses < 0 or wins + losses > n * (1 + 1e-9):
         raise ValueError(f"need wins, losses >= 0 and wins + losses <= n, got {wins}, {losses} of {n}")
-    z = _z(level)
+    z = quantile(level)
     difference = (wins - losses) / n
 
     def score(at: float) -> float:
@@ -213,6 +214,24 @@ def _expanded_tail(units: int, level: float) -> float:
     return max(1e-12, NormalDist().cdf(-math.sqrt(units / (units - 1)) * t))
 
 
+def _in_reach(level: float, resamples: int, units: int) -> tuple[float, float]:
+    """Level whose ends `resamples` draws can place (at least 20 beyond each; 95% always), and the factor from there.
+
+    The decision of a late look at a test asks for levels such as 99.94%, three draws of 10,000. Further out the
+    distances from the estimate grow as Student's t does.
+    """
+    near = min(level, max(0.95, 1 - 40 / resamples))
+    if near == level or units < 2:
+        return level, 1.0
+    from scipy.special import stdtrit
+
+    return near, float(stdtrit(units - 1, 0.5 + level / 2) / stdtrit(units - 1, 0.5 + near / 2))
+
+
+def _stretched(estimate: float, ends: tuple[float, float], factor: float) -> tuple[float, float]:
+    return estimate + (ends[0] - estimate) * factor, estimate + (ends[1] - estimate) * factor
+
+
 def _percentile(drawn: Floats, tail: float) -> tuple[float, float]:
     low, high = np.quantile(drawn, [tail, 1 - tail])
     return float(low), float(high)
@@ -231,14 +250,14 @@ def _bca(
     spread = float(times @ influence**2)
     acceleration = float(times @ influence**3) / (6 * spread**1.5) if spread > 1e-24 else 0.0
 
-    def quantile(z: float) -> float:
+    def share(z: float) -> float:
         shifted = bias + z
         scale = 1 - acceleration * shifted
         # A scale at or below zero means the correction has run off the end of the sample: take the end.
         return normal.cdf(bias + shifted / scale) if scale > 0 else float(z > 0)
 
     z = normal.inv_cdf(tail)
-    low, high = np.quantile(drawn, sorted((quantile(z), quantile(-z))))
+    low, high = np.quantile(drawn, sorted((share(z), share(-z))))
     return float(low), float(high)
 
 
@@ -248,7 +267,7 @@ def _unseen(value: float, units: int, level: float, lowest: float) -> tuple[floa
     Its share may be z² / (n + z²), Wilson's upper bound at 0 of n. At 0% and 100% this is Wilson's interval, and
     for two systems that never differ it is Tango's.
     """
-    z2 = _z(level) ** 2
+    z2 = quantile(level) ** 2
     share = z2 / (units + z2)
     return value * (1 - share) + lowest * share, value * (1 - share) + share
 
@@ -278,7 +297,9 @@ def bootstrap(
     ends = [_unseen(estimate, n, level, 0.0)]
     if len(rows) > 1:
         drawn = _draw(rows, times, value, seed, resamples)
-        ends.append(_bca(drawn, estimate, rows, times, value, _expanded_tail(n, level)))
+        near, factor = _in_reach(level, resamples, n)
+        found = _bca(drawn, estimate, rows, times, value, _expanded_tail(n, near))
+        ends.append(_stretched(estimate, found, factor))
     method = "bootstrap" if units is None else "bootstrap, by group"
     return Interval(estimate, *_hull(estimate, 0.0, ends), method, level)
 
@@ -318,10 +339,12 @@ def paired_bootstrap(
         ends.append((score.low, score.high))
     if len(rows) > 1:
         drawn = _draw(rows, times, difference, seed, resamples)
-        tail = _expanded_tail(n, level)
-        ends.append(_percentile(drawn, tail))
+        near, factor = _in_reach(level, resamples, n)
+        tail = _expanded_tail(n, near)
+        ends.append(_stretched(estimate, _percentile(drawn, tail), factor))
         if not rate:
-            ends.append(_bca(drawn, estimate, rows, times, difference, tail))
+            found = _bca(drawn, estimate, rows, times, difference, tail)
+            ends.append(_stretched(estimate, found, factor))
     method = "bootstrap" if units is None else "bootstrap, by group"
     return Interval(estimate, *_hull(estimate, -1.0, ends), method, level)
 
@@ -359,25 +382,3 @@ def permutation(
         gap = _values(value, fixed_first + moved) - _values(value, fixed_second - moved)
         extreme += int((np.abs(gap) >= observed - _TIE).sum())
     return (1 + extreme) / (1 + permutations)
-
-
-def examples_needed(
-    n: int,
-    difference: float,
-    low: float,
-    high: float,
-    *,
-    margin: float = 0.0,
-    power: float = 0.8,
-    level: float = 0.95,
-) -> int | None:
-    """Test examples at which a true difference of this size has its interval above `margin` with `power`.
-
-    From the standard error that the interval low … high of `n` examples implies: n ((z_level + z_power) s / d)².
-    None when the difference is not above the margin. A rough guide: the difference is itself uncertain.
-    """
-    if difference <= margin:
-        return None
-    z = _z(level)
-    error = (high - low) / (2 * z)
-    return math.ceil(n * ((z + NormalDist().inv_cdf(power)) * error / (difference - margin)) ** 2)

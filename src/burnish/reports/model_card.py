@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from burnish.evaluation.looks import level_words
 from burnish.models.catalog import CATALOG
 from burnish.reports import choices, summary
 from burnish.reports.prompts import prompts_sentences
@@ -205,7 +206,11 @@ def _evaluation(data: RunData) -> list[str]:
     if notes:
         parts.append(_bullets(notes))
     if looks:
-        parts.append(f"The sealed test has been looked at {plural(looks, 'time')}.")
+        level = level_words(data.verdict.get("level", 0.95))
+        parts.append(
+            f"The sealed test has been looked at {plural(looks, 'time')}; differences are judged by "
+            f"{level} intervals."
+        )
     if tried := prompts_sentences(data.prompts):
         parts.append("\n".join(f"- {escape(sentence, 600)}" for sentence in tried))
     if saving := token_saving(data):

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from burnish.errors import MISSING
+from burnish.evaluation.looks import level_words
 from burnish.reports import choices, plots, summary
 from burnish.reports.plots import MOST_NAMED
 from burnish.reports.rundata import RunData
@@ -74,7 +75,10 @@ def tiles(data: RunData) -> list[tuple[str, str, str]]:
     if rival:
         found.append((f"Best alternative: {data.baseline}", percent(rival["value"]), _range(rival)))
     if pair := data.pair(data.baseline):
-        remark = f"{points(pair['low'])} to {points(pair['high'])}, p\u00a0{p_value(pair['p_value'])}"
+        level = level_words(pair.get("level", 0.95))
+        remark = (
+            f"{level} interval {points(pair['low'])} to {points(pair['high'])}, p\u00a0{p_value(pair['p_value'])}"
+        )
         found.append(("Advantage in points", points(pair["difference"]), remark))
     if tokens := token_saving(data):
         mine, other, saved = tokens
@@ -125,6 +129,7 @@ def comparison_context(data: RunData) -> Context | None:
         if differences
         else None,
         "margin": margin,
+        "level": level_words(max((pair.get("level", 0.95) for _, pair in gaps), default=0.95)),
         "metrics": [name for name in dict.fromkeys(every) if name != data.metric],
         "systems": [_system(data, system) for system in ordered],
         "saving": token_saving(data),

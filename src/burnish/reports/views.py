@@ -18,6 +18,7 @@ from rich.table import Table
 from rich.text import Text
 
 from burnish.errors import MISSING, BurnishError, ConfigError, DataError, Problem, shorten
+from burnish.evaluation.looks import level_words
 from burnish.records import DataReport, Evaluation, Finding, Forgetting, Paired, Verdict
 from burnish.reports.choices import pair_facts
 from burnish.reports.summary import class_counts, pick_paired, token_facts, token_histogram
@@ -236,7 +237,11 @@ def verdict_view(verdict: Verdict | Record) -> RenderableType:
         body.append("\nWhat to try next\n", style="bold")
         for advice in record["advice"]:
             body.append_text(Text.assemble("→ ", one_line(advice), "\n"))
-    body.append(f"\nThe sealed test has been looked at {plural(record.get('looks', 0), 'time')}.", style="dim")
+    body.append(
+        f"\nThe sealed test has been looked at {plural(record.get('looks', 0), 'time')}; differences are judged by "
+        f"{level_words(record.get('level', 0.95))} intervals.",
+        style="dim",
+    )
     title = Text(
         f" {'✓ SHIP' if ship else '■ HOLD'}: {one_line(str(record.get('candidate', '')), 60)} ", style="bold"
     )

@@ -22,8 +22,10 @@ _WAIT_SECONDS = 60.0
 
 
 def record_look(runs_dir: Path, sealed_hash: str, run_id: str, system: str, *, candidate: bool = True) -> int:
-    """Write down one evaluation against a sealed test; return how many looks it has had, this one included.
+    """Write down one evaluation against a sealed test; return which look of its candidates this is: 1, 2, …
 
+    A look keeps its number when it is repeated, whatever came after it. A baseline, which is no look, gets the number
+    of looks so far.
     RunError when the ledger is damaged: it is never started afresh, because that would hide looks.
     """
     with _locked(runs_dir):
@@ -33,7 +35,10 @@ def record_look(runs_dir: Path, sealed_hash: str, run_id: str, system: str, *, c
             when = datetime.now(UTC).isoformat(timespec="seconds")
             entries.append({"run": run_id, "system": system, "candidate": candidate, "time": when})
             write_json(runs_dir / LEDGER, ledger)
-        return _looks(entries)
+        if not candidate:
+            return _looks(entries)
+        place = next(at for at, one in enumerate(entries) if (one["run"], one["system"]) == (run_id, system))
+        return _looks(entries[: place + 1])
 
 
 def count_looks(runs_dir: Path, sealed_hash: str) -> int:
