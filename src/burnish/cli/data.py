@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
+from burnish.cli.inspection import Inspector, RequestsFile, SampleSize, UseEmbeddings
 from burnish.cli.options import AllowBadRows, AsJson, Overrides, TaskFile
 from burnish.cli.shell import print_json, show
 from burnish.errors import ConfigError
@@ -49,11 +50,14 @@ def check(
     kind: Annotated[
         Kind | None, typer.Option("--kind", help="Of a data file: what the answers are (default: guessed).")
     ] = None,
+    embeddings: UseEmbeddings = None,
+    sample: SampleSize = 5000,
+    requests: RequestsFile = None,
     as_json: AsJson = False,
     allow_bad_rows: AllowBadRows = 0,
     overrides: Overrides = None,
 ) -> int:
-    """Look for what is wrong with labelled data: duplicates, contradictions, leaks, imbalance, length.
+    """Look for what is wrong with labelled data: duplicates, contradictions, leaks, imbalance, length, wrong labels.
 
     Exit status: 0 nothing grave, 1 findings of severity error, 2 rows that cannot be read.
     """
@@ -61,22 +65,24 @@ def check(
     from burnish.reports.views import data_report_view
 
     with TerminalProgress() as progress:
+        inspector = Inspector(embeddings, sample, requests, progress)
         if source.is_dir() or source.suffix.lower() in TASK_SUFFIXES:
             if kind is not None:
                 fix = "set kind: in the task file, or check its data file by itself"
                 raise ConfigError("a task has its own kind", got=kind, where="--kind", fix=fix)
-            checked = _check_task(source, overrides or [], allow_bad_rows, progress)
+            checked = _check_task(source, overrides or [], allow_bad_rows, progress, inspector)
         else:
             if overrides:
                 fix = "name the task instead of its data file"
                 raise ConfigError("a data file has no settings", got=overrides, where="--set", fix=fix)
-            checked = _check_file(source, kind, allow_bad_rows, progress)
+            checked = _check_file(source, kind, allow_bad_rows, progress, inspector)
         for file in checked.files:
             progress.notice(str(file))
         for problem in checked.problems:
             progress.notice(str(problem).replace("\n", " "), warning=True)
         if checked.bad:
             progress.notice(f"{checked.bad} bad rows were left out, as --allow-bad-rows allows", warning=True)
+        checked = checked._replace(report=inspector.complete(checked.report))
     if as_json:
         print_json(_as_json(checked))
     else:
@@ -84,17 +90,21 @@ def check(
     return FINDINGS_STATUS if any(f.severity == "error" for f in checked.report.findings) else 0
 
 
-def _check_file(path: Path, kind: Kind | None, allow_bad_rows: int, progress: Progress) -> Checked:
+def _check_file(
+    path: Path, kind: Kind | None, allow_bad_rows: int, progress: Progress, inspector: Inspector
+) -> Checked:
     from burnish.data.check import check_files
     from burnish.data.guess import guess_kind
 
     chosen = kind or guess_kind(path)
     if kind is None and path.is_file():
         progress.notice(f"kind: {chosen} (guessed from the first rows; --kind says otherwise)")
-    return check_files(path, kind=chosen, allow_bad_rows=allow_bad_rows)
+    return check_files(path, kind=chosen, allow_bad_rows=allow_bad_rows, observe=inspector.observer(chosen))
 
 
-def _check_task(path: Path, overrides: list[str], allow_bad_rows: int, progress: Progress) -> Checked:
+def _check_task(
+    path: Path, overrides: list[str], allow_bad_rows: int, progress: Progress, inspector: Inspector
+) -> Checked:
     """Streamed, with the task's own settings and its model's tokens."""
     from burnish.config import load_task
     from burnish.data.check import check_files
@@ -114,6 +124,7 @@ def _check_task(path: Path, overrides: list[str], allow_bad_rows: int, progress:
         count_tokens=token_counter(loaded, task, progress),
         max_length=config.training.max_length,
         allow_bad_rows=allow_bad_rows,
+        observe=inspector.observer(config.kind, config.data),
         **reading_options(loaded),
     )
 

@@ -15,6 +15,7 @@ WHY = {
     "conflicting_answers": "No model can give two answers to one question, so every metric is capped.",
     "contamination": "A result on test material that was trained on says how well it was remembered.",
     "contradictory_pair": "No model can follow two judgements that exclude each other.",
+    "coverage_gap": "A model is asked about what it was not shown, and the test does not measure it.",
     "distribution_shift": "A result on rows unlike those met in use says little about use.",
     "empty_field": "A model learns from an empty field to answer nothing, or to answer from nothing.",
     "encoding_damage": "A model learns to write the damage, and damaged words do not match the ones met in use.",

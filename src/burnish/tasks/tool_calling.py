@@ -61,10 +61,15 @@ class ToolCalling:
         return Parsed(value) if error is None else Parsed(None, error)
 
     def stratum(self, example: Example) -> str | None:
-        return "+".join(sorted(call["name"] for call in example.target)) or "no call"
+        return tools_called(example)
 
     def tables(self, examples: Sequence[Example], parsed: Sequence[Parsed]) -> dict[str, Json]:
         return {"per_tool": _per_tool(examples, parsed)}
+
+
+def tools_called(example: Example) -> str:
+    """The names of the tools of the right answer, "no call" where there are none."""
+    return "+".join(sorted(call["name"] for call in example.target)) or "no call"
 
 
 def _function(tool: Mapping[str, Json]) -> Mapping[str, Any]:

@@ -1,0 +1,1 @@
+"""What embeddings say of the data: likely wrong labels, shifts, clusters, what to label next."""

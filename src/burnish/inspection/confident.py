@@ -1,0 +1,71 @@
+"""Which labels are likely wrong: confident learning (Northcutt, Jiang and Chuang 2021, JAIR 70)."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+Numbers = NDArray[np.float64]
+Indices = NDArray[np.intp]
+
+_TINY = 1e-12
+
+
+class Suspects(NamedTuple):
+    """rows: the suspect ones, the most suspect first; better: the class each of them likely has; odds: how many times
+    as likely the better class is; expected: how many of all labels are wrong by the estimate.
+    """
+
+    rows: Indices
+    better: Indices
+    odds: Numbers
+    expected: float
+
+
+def suspects(probabilities: Numbers, labels: Indices) -> Suspects:
+    """The rows that are most against their label, as many as the confident joint says are wrong.
+
+    probabilities: [rows, classes], of each row by a model that did not see it; labels: [rows], as given.
+    A suspect row's most likely class is not its label. Rows are ranked by the ratio of the two probabilities. How
+    many are wrong is the part of the calibrated joint off its diagonal (equation 3 of the paper), taken over all
+    classes at once ("prune by noise rate" takes it class by class, which needs more wrong labels than a good data
+    set has).
+    """
+    rows = np.arange(len(labels))
+    given = probabilities[rows, labels]
+    likely = probabilities.argmax(axis=1)
+    odds = probabilities[rows, likely] / np.maximum(given, _TINY)
+    against = np.flatnonzero(likely != labels)
+    shares = calibrated_joint(confident_joint(probabilities, labels), labels)
+    expected = float(len(labels) * (shares.sum() - np.trace(shares)))
+    ranked = against[np.argsort(-odds[against], kind="stable")][: round(expected)]
+    return Suspects(ranked, likely[ranked], odds[ranked], expected)
+
+
+def confident_joint(probabilities: Numbers, labels: Indices) -> NDArray[np.int64]:
+    """Counts of [given label, class counted for] (equation 1 of the paper).
+
+    A row counts for the class whose probability reaches the mean probability of that class among the rows labelled
+    so (equation 2); for the most likely one where several do, for none where none does.
+    """
+    classes = probabilities.shape[1]
+    given = probabilities[np.arange(len(labels)), labels]
+    sizes = np.bincount(labels, minlength=classes)
+    sums = np.bincount(labels, weights=given, minlength=classes)
+    thresholds = np.where(sizes > 0, sums / np.maximum(sizes, 1), np.inf)
+    reached = np.where(probabilities >= thresholds - _TINY, probabilities, -1.0)
+    sure = reached.max(axis=1) >= 0
+    joint = np.zeros((classes, classes), dtype=np.int64)
+    np.add.at(joint, (labels[sure], reached.argmax(axis=1)[sure]), 1)
+    return joint
+
+
+def calibrated_joint(joint: NDArray[np.int64], labels: Indices) -> Numbers:
+    """Shares of [given label, true label]: they sum to 1, and each given label has its own share (equation 3)."""
+    sizes = np.bincount(labels, minlength=len(joint)).astype(np.float64)
+    filled = joint + np.diag((joint.sum(axis=1) == 0).astype(np.int64))  # a label no row is sure of keeps its rows
+    shares = filled / filled.sum(axis=1, keepdims=True) * sizes[:, None]
+    joined: Numbers = shares / shares.sum()
+    return joined
