@@ -12,10 +12,11 @@ from burnish.evaluation.evaluate import primary_value
 from burnish.mixing import mixed_rows
 from burnish.prepare import Prepared
 from burnish.progress import Progress
-from burnish.records import Json, Message, TrainingResult
-from burnish.runs import to_json
+from burnish.records import Json, Message, Prediction, TrainingResult
+from burnish.runs import to_json, write_predictions
 from burnish.tasks import Task
 from burnish.tasks.preference import Preference, is_pair
+from burnish.trust import VALIDATION_ANSWERS
 
 if TYPE_CHECKING:
     from burnish.models.chat import Chat
@@ -121,6 +122,7 @@ def train_attached(
     from burnish.training.parallel import Group
 
     config = loaded.config
+    validation = _validation(config, prepared, folder, tuned, chat, progress)
     return train(
         tuned.model,
         rows.train,
@@ -129,13 +131,14 @@ def train_attached(
         seed=config.seed,
         device=tuned.device,
         folder=folder,
-        metric=_validation_metric(config, prepared, tuned, chat, progress),
+        metric=validation.measure if validation else None,
         metric_name=prepared.task.metrics[0].name,
         progress=progress,
         objective=_objective(config.training),
         on_log=on_log,
         group=group or Group(),
         epoch=rows.epoch,
+        on_best=validation.keep if validation else None,
     )
 
 
@@ -229,10 +232,20 @@ def rows_of(loaded: LoadedTask, prepared: Prepared, progress: Progress, base: Lo
     return Rows(mixed.rows, encode(split.validation, prepared.task, chat, **options).rows, mixed.epoch, mixed.about)
 
 
-def _validation_metric(
-    config: TaskConfig, prepared: Prepared, tuned: Loaded, chat: Chat, progress: Progress
-) -> Callable[[], float] | None:
-    """The primary metric of the model in training on the first validation examples."""
+class Validation(NamedTuple):
+    """measure: the primary metric of the model as it is on the first validation examples.
+
+    keep: write down the answers measured last, which are those of the best checkpoint when training calls it.
+    """
+
+    measure: Callable[[], float]
+    keep: Callable[[], None]
+
+
+def _validation(
+    config: TaskConfig, prepared: Prepared, folder: Path, tuned: Loaded, chat: Chat, progress: Progress
+) -> Validation | None:
+    """None when there is nothing to answer."""
     from burnish.models.generate import Engine
     from burnish.systems.judge import score_of
 
@@ -249,11 +262,13 @@ def _validation_metric(
         engine = Engine(tuned, chat, tokens_per_batch=config.generation.tokens_per_batch)
         full = config.training.prompt == "full"
         system = local_system("validation", prepared.task, engine, config, full=full)
+    last: list[Prediction] = []
 
     def measure() -> float:
-        return primary_value(prepared.task, examples, system.predict(examples, progress))
+        last[:] = system.predict(examples, progress)
+        return primary_value(prepared.task, examples, last)
 
-    return measure
+    return Validation(measure, lambda: write_predictions(folder / VALIDATION_ANSWERS, last))
 
 
 def _info(config: TaskConfig, prepared: Prepared, base: Loaded, chat: Chat) -> Any:

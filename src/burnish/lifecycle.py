@@ -15,6 +15,7 @@ from burnish.errors import RunError
 from burnish.evaluation.evaluate import comparisons, evaluate
 from burnish.evaluation.gate import decide
 from burnish.evaluation.looks import level_of
+from burnish.evaluation.measures import Calibration
 from burnish.measure import Bench
 from burnish.mixing import keep_mixture
 from burnish.prepare import Prepared, prepare, refuse_errors
@@ -38,6 +39,7 @@ from burnish.runs import (
 )
 from burnish.team import Together, together
 from burnish.tracking.hub import Trackers, require_trackers
+from burnish.trust import calibration_step
 
 if TYPE_CHECKING:
     from burnish.models.export import Replay
@@ -194,6 +196,14 @@ class Run:
         found = self._need("evaluation.json").get("forgetting")
         return from_json(Forgetting, found, str(self.path / "evaluation.json")) if found else None
 
+    @property
+    def calibration(self) -> list[Calibration]:
+        """How far each system's confidence can be believed; systems that give none are left out."""
+        from burnish.runs import from_json
+
+        where = str(self.path / "evaluation.json")
+        return [from_json(Calibration, one, where) for one in self._need("evaluation.json").get("calibration") or ()]
+
     def predictions(self, system: str = CANDIDATE) -> list[Prediction]:
         """A system's answers to the sealed test."""
         return read_predictions(self.path / "predictions" / f"{system}.jsonl")
@@ -245,6 +255,7 @@ class Run:
             "systems": systems,
             "paired": to_json(best) if best else None,
             "forgetting": to_json(self.forgetting),
+            "calibration": [to_json(one) for one in self.calibration if one.system == CANDIDATE],
             "data": {part: len(parts[part]) for part in ("train", "validation", "test")},
             "mixture": (read_json(self.path / "run.json") or {}).get("mixture") or [],
         }
@@ -353,7 +364,10 @@ def _evaluate(
         evaluations.append(evaluation)
         write_predictions(path, answers[name])
     paired = comparisons(prepared.task, test, answers, candidate=CANDIDATE, seed=seed, level=level)
-    write_evaluation(folder.path / "evaluation.json", evaluations, paired, forgetting=forgetting)
+    calibration = calibration_step(folder, prepared, answers, candidate=CANDIDATE, seed=seed)
+    write_evaluation(
+        folder.path / "evaluation.json", evaluations, paired, forgetting=forgetting, calibration=calibration
+    )
     return evaluations, paired
 
 

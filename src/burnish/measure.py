@@ -31,6 +31,7 @@ from burnish.records import Example, Json, Message, Prediction, ProbeAnswer, Sou
 from burnish.runs import RunFolder, commit_folder, read_jsonl, verify_folder
 from burnish.tasks import make_task, with_instruction
 from burnish.tasks.preference import Preference
+from burnish.trust import calibrated
 
 if TYPE_CHECKING:
     from burnish.models.chat import Chat
@@ -287,7 +288,8 @@ def predictor(
 ) -> Callable[[Sequence[str | Example]], list[Prediction]]:
     """The tuned model of a run, loaded once, as a function from inputs to predictions.
 
-    Template, prompt, tools and constraint are those stored with the adapter. Raises ModelError or RunError; the
+    Template, prompt, tools and constraint are those stored with the adapter; confidences are calibrated with the
+    temperature that the run found on its validation answers (trust.py). Raises ModelError or RunError; the
     function raises DataError for inputs without tools where every training example had its own.
     """
     from burnish.models.adapters import load_tuned, read_info
@@ -303,13 +305,15 @@ def predictor(
     engine = Engine(tuned, chat_of(tuned, info.chat_template), tokens_per_batch=config.generation.tokens_per_batch)
     system = local_system("tuned", task, engine, config, full=info.prompt == "full")
 
+    mend = calibrated(run_dir)
+
     def predict(inputs: Sequence[str | Example]) -> list[Prediction]:
         examples = [
             item if isinstance(item, Example) else _unlabelled(item, number) for number, item in enumerate(inputs, 1)
         ]
         if config.kind == "tool_calling":
             examples = [_with_tools(example, info.tools) for example in examples]
-        return system.predict(examples, progress)
+        return mend(system.predict(examples, progress))
 
     return predict
 

@@ -5,10 +5,14 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from burnish.evaluation import calibration
+from burnish.evaluation.measures import Calibration, Coverage
 from burnish.records import (
     DataReport,
     Evaluation,
@@ -231,6 +235,17 @@ def _report(kind: str, labels: Sequence[str], rng: random.Random) -> DataReport:
     return DataReport(1400, findings, stats)
 
 
+def _calibration(system: str, answers: Sequence[Prediction], metric: str) -> Calibration:
+    """With a temperature of 2 from 100 validation answers; right is what scores more than a half."""
+    sure = np.array([answer.confidence or 0.5 for answer in answers])
+    right = np.array([float(answer.score[metric] > 0.5) for answer in answers])
+    mended = calibration.scaled(sure, 2.0)
+    curve = calibration.risk_coverage(mended, right)
+    points = [replace(calibration.threshold_for(curve, at) or Coverage(1, 0, 0), wanted=at) for at in (0.8, 0.99)]
+    parts = calibration.reliability(sure, right), calibration.reliability(mended, right)
+    return Calibration(system, metric, parts[0], 2.0, 100, parts[1], 0.1, tuple(points))
+
+
 def _probes(root: Path, evil: bool) -> Forgetting:
     """100 general questions: 70 right before, 62 after, 12 lost and 4 gained."""
     choices = ("grass", "snow", "coal", EVIL if evil else "milk")
@@ -283,11 +298,12 @@ def build(
         gap = sum(gaps) / count
         wins, losses = sum(g > 0 for g in gaps), sum(g < 0 for g in gaps)
         paired.append(Paired("tuned", name, metrics[0], gap, gap - 0.075, gap + 0.075, 1e-9, "mcnemar", wins, losses))
+    calibrations = [_calibration(name, answers[name], metrics[0]) for name in systems if name == "tuned"]
     forgetting = _probes(root, evil) if "tuned" in systems else None
     _dump(
         root / "evaluation.json",
         {"systems": {n: asdict(e) for n, e in evaluations.items()}, "paired": [asdict(p) for p in paired],
-         "forgetting": forgetting and asdict(forgetting)},
+         "forgetting": forgetting and asdict(forgetting), "calibration": [asdict(c) for c in calibrations]},
     )  # fmt: skip
     _dump_lines(root / "test_examples.jsonl", [{"id": r.id, "input": r.input, "target": r.target} for r in rows])
     if "tuned" in systems:

@@ -75,6 +75,7 @@ def show_results(run: Run) -> None:
     """A run for people, finished or not."""
     from rich.text import Text
 
+    from burnish.reports.calibration import calibration_view
     from burnish.reports.prompts import prompts_view
     from burnish.reports.rundata import read_run
     from burnish.reports.text import moment, one_line
@@ -88,6 +89,8 @@ def show_results(run: Run) -> None:
         show(systems_view(data.evaluations, data.paired, metric=data.metric, candidate=data.candidate))
     if data.prompts:
         show(prompts_view(data.prompts))
+    if data.calibration:
+        show(calibration_view(data.calibration))
     if data.forgetting:
         show(forgetting_view(data.forgetting))
     if data.verdict:

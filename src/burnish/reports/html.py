@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from markupsafe import Markup
 
+from burnish.reports.calibration import calibration_context
 from burnish.reports.forgetting import forgetting_context
 from burnish.reports.prompts import prompts_context
 from burnish.reports.rundata import RunData, read_run
@@ -106,6 +107,7 @@ def report_context(data: RunData) -> Context:
         "forgetting": forgetting_context(data),
         "training": training_context(data),
         "confidence": confidence_context(data),
+        "calibration": calibration_context(data),
         "data": data_context(data),
         "reproduce": reproduce_context(data),
     }

@@ -14,6 +14,7 @@ from typing import Any
 from burnish.evaluation.looks import level_words
 from burnish.models.catalog import CATALOG
 from burnish.reports import choices, summary
+from burnish.reports.calibration import calibration_sentences
 from burnish.reports.prompts import prompts_sentences
 from burnish.reports.rundata import RunData, read_run
 from burnish.reports.sections import mixture_rows, token_saving, training_facts
@@ -213,6 +214,11 @@ def _evaluation(data: RunData) -> list[str]:
         )
     if tried := prompts_sentences(data.prompts):
         parts.append("\n".join(f"- {escape(sentence, 600)}" for sentence in tried))
+    parts += [
+        " ".join(escape(sentence, 600) for sentence in calibration_sentences(one))
+        for one in data.calibration
+        if one["system"] == data.candidate
+    ]
     if saving := token_saving(data):
         mine, other, saved = saving
         parts.append(

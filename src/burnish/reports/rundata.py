@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from burnish.errors import RunError
+from burnish.evaluation.measures import Calibration
 from burnish.records import DataReport, Evaluation, Forgetting, Paired, Prediction, ProbeAnswer, PromptTrial, Verdict
 from burnish.reports.summary import pick_paired
 from burnish.reports.text import plural
@@ -43,6 +44,7 @@ class RunData:
     problems: list[str]
     forgetting: Record = field(default_factory=dict)
     probe: dict[str, dict[str, Record]] = field(default_factory=dict)
+    calibration: list[Record] = field(default_factory=list)
     prompts: list[Record] = field(default_factory=list)
 
     @property
@@ -119,7 +121,6 @@ def read_run(run_dir: Path) -> RunData:
     tried = _lines(run_dir / "prompts.jsonl", problems)
     trials = [_checked(PromptTrial, trial, "prompts.jsonl", problems) for trial in tried]
     checked = {str(n): _checked(Evaluation, one, "evaluation.json", problems) for n, one in systems.items()}
-    pairs = [_checked(Paired, pair, "evaluation.json", problems) for pair in evaluation.get("paired") or ()]
     data = RunData(
         path=run_dir,
         run=_object(run_dir / "run.json", problems),
@@ -127,13 +128,14 @@ def read_run(run_dir: Path) -> RunData:
         data=_checked(DataReport, _object(run_dir / "data_report.json", problems), "data_report.json", problems),
         history=_lines(run_dir / "metrics.jsonl", problems),
         evaluations={name: one for name, one in checked.items() if one},
-        paired=[pair for pair in pairs if pair],
+        paired=_all(Paired, evaluation.get("paired"), problems),
         verdict=_checked(Verdict, _object(run_dir / "verdict.json", problems), "verdict.json", problems),
         predictions=predictions,
         examples={str(row.get("id")): row for row in _lines(run_dir / "test_examples.jsonl", problems)},
         forgetting=_checked(Forgetting, evaluation.get("forgetting"), "evaluation.json", problems),
         probe=probe,
         prompts=[trial for trial in trials if trial],
+        calibration=_all(Calibration, evaluation.get("calibration"), problems),
         problems=list(dict.fromkeys(problems)),
     )
     if not (data.run or data.evaluations or data.data or data.history or problems):
@@ -150,6 +152,12 @@ def _checked(cls: type[Any], value: object, name: str, problems: list[str]) -> R
     except RunError as error:
         problems.append(f"{name}: {error.what}")
         return {}
+
+
+def _all(cls: type[Any], values: object, problems: list[str]) -> list[Record]:
+    """The sound ones of a list in evaluation.json."""
+    found = [_checked(cls, one, "evaluation.json", problems) for one in values] if isinstance(values, list) else []
+    return [one for one in found if one]
 
 
 def _finite(record: Record, *keys: str) -> bool:

@@ -54,7 +54,7 @@ def _table(*headings: str, right: Sequence[str] = ()) -> Table:
     return table
 
 
-class _Listing:
+class Listing:
     """Rows of text: a table where it fits, else a block for each row. Nothing is cut: names are there to be typed."""
 
     def __init__(self, headings: Sequence[str], right: Sequence[str] = ()) -> None:
@@ -166,7 +166,7 @@ def systems_view(
         "Time an\nexample",
         "Prompt\ntokens",
     ]
-    listing = _Listing(["System", *headings], right=headings)
+    listing = Listing(["System", *headings], right=headings)
     for name, record in records.items():
         pair = pick_paired(pairs, candidate, name, primary)
         gap = f"{points(pair['difference'])} [{points(pair['low'])}, {points(pair['high'])}]" if pair else "–"
@@ -185,7 +185,7 @@ def systems_view(
 
 def _other_metrics(records: Mapping[str, Record], names: Sequence[str], candidate: str) -> RenderableType:
     headings = [metric_name(name) for name in names]
-    listing = _Listing(["Other metrics", *headings], right=headings)
+    listing = Listing(["Other metrics", *headings], right=headings)
     for system, record in records.items():
         metrics = record.get("metrics", {})
         cells = [percent(metrics[name]["value"]) if name in metrics else "–" for name in names]
@@ -198,7 +198,7 @@ def forgetting_view(forgetting: Forgetting | Record) -> RenderableType:
     record = as_dict(forgetting)
     gap = f"{points(record['difference'])} [{points(record['low'])}, {points(record['high'])}]"
     headings = ["Before\n95% interval", "After\n95% interval", "After minus\nbefore, points", "p", "Lost", "Gained"]
-    listing = _Listing([f"{count(record['questions'])} general questions", *headings], right=headings)
+    listing = Listing([f"{count(record['questions'])} general questions", *headings], right=headings)
     listing.add(
         one_line(str(record["probe"]), 40),
         _interval(record["before"]),
@@ -215,7 +215,7 @@ def probe_view(found: Record) -> RenderableType:
     """One model's answers to general questions: `model`, `probe`, `questions`, `chance`, `right` (an interval)."""
     right = as_dict(found["right"])
     headings = ["Questions", "Right\n95% interval", "Guessing"]
-    listing = _Listing(["Model", "Probe", *headings], right=headings)
+    listing = Listing(["Model", "Probe", *headings], right=headings)
     listing.add(
         one_line(str(found["model"]), 120),
         one_line(str(found["probe"]), 40),
@@ -254,7 +254,7 @@ def runs_view(runs: Iterable[object]) -> RenderableType:
     records = [as_dict(run) for run in runs]
     if not records:
         return Text("no runs here yet", style="dim")
-    listing = _Listing(["Run", "Status", "Verdict", "Result", "Took"], right=("Took",))
+    listing = Listing(["Run", "Status", "Verdict", "Result", "Took"], right=("Took",))
     for run in records:
         verdict = one_line(str(run.get("verdict") or "–"), 20)
         value = run.get("value")
@@ -317,7 +317,7 @@ def tokens_view(pieces: Iterable[tuple[str, bool]], *, plain: bool = False) -> T
 def models_view(models: Iterable[object]) -> RenderableType:
     """The catalogue: name, parameters, context, licence, languages, about."""
     headings = ["Model", "Parameters", "Context", "Licence", "Languages", "About"]
-    listing = _Listing(headings, right=("Parameters", "Context"))
+    listing = Listing(headings, right=("Parameters", "Context"))
     for model in map(as_dict, models):
         size = model.get("parameters")
         listing.add(

@@ -53,6 +53,7 @@ def train(
     on_log: OnLog | None = None,
     group: Group = ALONE,
     epoch: Epoch | None = None,
+    on_best: Callable[[], None] | None = None,
 ) -> TrainingResult:
     """Train `model`'s trainable parameters on `rows` and leave the best of them in the model.
 
@@ -63,6 +64,7 @@ def train(
     on_log: is given every line of metrics.jsonl; an exception of its own ends training, a checkpoint stays.
     group: the processes that train together, each with all rows; rank 0 alone writes and measures.
     epoch: places in rows of what epoch 0, 1, … holds, the same number each time (default: every row once).
+    on_best: called by rank 0 when the validation just made, `metric` included, is the best so far.
     Raises Interrupted after Ctrl-C or SIGTERM (a checkpoint is written first), TrainingError when the loss is
     not finite, when memory does not suffice for one row, or when a guard refuses.
     """
@@ -100,6 +102,7 @@ def train(
         on_log,
         group,
         epoch or (lambda _: range(len(rows))),
+        on_best,
     )
     with _stop_signals() as stop:
         return trainer.run(stop)
@@ -129,10 +132,11 @@ class _Trainer:
         on_log: OnLog | None,
         group: Group,
         epoch: Epoch,
+        on_best: Callable[[], None] | None,
     ) -> None:
         self.rows, self.validation, self.settings, self.seed = rows, validation, settings, seed
         self.folder, self.metric, self.metric_name, self.progress = folder, metric, metric_name, progress
-        self.device, self.group, self.on_log = device, group, on_log
+        self.device, self.group, self.on_log, self.on_best = device, group, on_log, on_best
         self.lengths = [row.tokens for row in rows]
         self.places, size = epoch, len(epoch(0))
         self.total = total_steps(size, settings.batch_size, settings.num_epochs, settings.max_steps)
@@ -328,6 +332,8 @@ class _Trainer:
         self.progress.notice(f"validation after step {state.step}: loss {loss:.3f}{shown}")
         if score > state.best_score:
             self._settle()
+            if self.on_best is not None and self.group.rank == 0:
+                self.on_best()
             save_best(self.checkpoints, state.step, self.model, self.group)
             return state._replace(best_step=state.step, best_score=score, stale=0)
         return state._replace(stale=state.stale + 1)

@@ -1,0 +1,72 @@
+"""Calibration as a step of a run: the temperature of the validation answers, its evidence, and its use later."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from burnish.evaluation.confidence import calibration_of, fit
+from burnish.evaluation.measures import Calibration, Temperature
+from burnish.prepare import Prepared
+from burnish.records import Prediction
+from burnish.runs import RunFolder, from_json, read_json, read_predictions, write_json
+
+VALIDATION_ANSWERS = "validation_answers.jsonl"
+CALIBRATION = "calibration.json"
+
+
+def calibration_step(
+    folder: RunFolder, prepared: Prepared, answers: Mapping[str, Sequence[Prediction]], *, candidate: str, seed: int
+) -> list[Calibration]:
+    """Every system's confidence on the sealed test; the candidate's with a temperature, left in calibration.json.
+
+    The temperature is that of the best checkpoint's validation answers, which training has left: nothing is answered
+    anew, and the sealed test has no part in it.
+    """
+    temperature = _temperature(folder.path / VALIDATION_ANSWERS, prepared)
+    write_json(folder.path / CALIBRATION, temperature)
+    test = prepared.split.test
+    found = [
+        calibration_of(
+            name, prepared.task, test, given, temperature=temperature if name == candidate else None, seed=seed
+        )
+        for name, given in answers.items()
+    ]
+    return [one for one in found if one is not None]
+
+
+def _temperature(path: Path, prepared: Prepared) -> Temperature | None:
+    if not path.exists():
+        return None
+    given = read_predictions(path)
+    by_id = {example.id: example for example in prepared.split.validation}
+    if any(one.example_id not in by_id for one in given):
+        return None  # of other validation data: the run was resumed after they had changed
+    return fit(prepared.task, [by_id[one.example_id] for one in given], given)
+
+
+def calibrated(run_dir: Path) -> Callable[[Sequence[Prediction]], list[Prediction]]:
+    """Puts the run's temperature on the confidence of its tuned model's answers; without one they stay as they are.
+
+    RunError when calibration.json is damaged.
+    """
+    from burnish.evaluation.calibration import scaled
+
+    path = run_dir / CALIBRATION
+    found = read_json(path) if path.exists() else None
+    value = from_json(Temperature, found, str(path)).value if found else None
+
+    def mend(predictions: Sequence[Prediction]) -> list[Prediction]:
+        if value is None:
+            return list(predictions)
+        return [
+            one
+            if one.confidence is None
+            else replace(one, confidence=float(scaled(np.array([one.confidence]), value)[0]))
+            for one in predictions
+        ]
+
+    return mend
