@@ -90,3 +90,41 @@ def test_a_damaged_calibration_is_an_error_and_none_leaves_confidences_alone(run
         path.write_text(whole)
     mended = run.predict(["the sky"])[0].confidence
     assert mended == pytest.approx(float(scaled(np.array([raw]), json.loads(whole)["value"])[0]), abs=1e-6)
+
+
+def test_slices_of_the_run_are_told(run):
+    found = run.slices
+    assert (found.candidate, found.baseline) == ("tuned", "majority")
+    assert {one.by for one in found.slices} <= {"class", "length"}
+    assert sum(one.examples for one in found.slices if one.by == "class") <= 40
+    assert "slices" in run.summary()
+
+
+def test_a_column_named_in_the_task_file_is_a_slice_and_can_hold_the_model(tmp_path):
+    """The tuned model is asked about rows whose labels were turned round in one channel: there majority is better."""
+    task = write_task(
+        tmp_path,
+        training={"learning_rate": 0.01, "max_steps": 25, "batch_size": 8, "lora_r": 4, "eval_examples": 0},
+        split={"validation": 0, "test": 60},
+        baselines=["majority"],
+        slices=["channel"],
+        goal={"margin": 0.0, "slices": "hold"},
+    )
+    names = {"apple": "red", "banana": "yellow", "grass": "green", "sky": "blue"}
+    lines = [
+        {"text": f"the {name} number {n}", "label": colour, "channel": "mail"}
+        for n in range(60)
+        for name, colour in names.items()
+    ]
+    odd = [{"text": f"the sky number {n + 100}", "label": "red", "channel": "phone"} for n in range(70)]
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines + odd))
+    run = burnish.run(task, runs_dir=tmp_path / "runs")
+    assert {one.name for one in run.slices.slices if one.by == "channel"} == {"mail", "phone"}
+    examples = burnish.read_examples(tmp_path / "rows.jsonl", kind="classification", slices=["channel"]).examples
+    assert {one.slices["channel"] for one in examples} == {"mail", "phone"}
+
+
+def test_a_row_without_the_column_is_an_error_that_names_it(tmp_path):
+    task = write_task(tmp_path, slices=["chanel"])
+    with pytest.raises(burnish.DataError, match="no such column to slice by"):
+        burnish.run(task, runs_dir=tmp_path / "runs")

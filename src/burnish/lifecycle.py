@@ -10,12 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from burnish.config import LoadedTask, load_task, task_from
+from burnish.config import LoadedTask, TaskConfig, load_task, task_from
 from burnish.errors import RunError
 from burnish.evaluation.evaluate import comparisons, evaluate
-from burnish.evaluation.gate import decide
+from burnish.evaluation.gate import best_baseline, decide
 from burnish.evaluation.looks import level_of
-from burnish.evaluation.measures import Calibration
+from burnish.evaluation.measures import Calibration, Slices
+from burnish.evaluation.slices import judge_slices
 from burnish.measure import Bench
 from burnish.mixing import keep_mixture
 from burnish.prepare import Prepared, prepare, refuse_errors
@@ -39,7 +40,7 @@ from burnish.runs import (
 )
 from burnish.team import Together, together
 from burnish.tracking.hub import Trackers, require_trackers
-from burnish.trust import calibration_step
+from burnish.trust import calibration_step, slices_of
 
 if TYPE_CHECKING:
     from burnish.models.export import Replay
@@ -125,8 +126,8 @@ def _run(
             probe_step(folder, "after", questions, bench.probe, progress)
             forgetting = forgetting_of(folder, questions, config)
             level = level_of(looks)
-            evaluations, paired = _evaluate(folder, prepared, config.baselines, config.seed, forgetting, level)
             goal = config.goal
+            evaluations, paired, slices = _evaluate(folder, prepared, config, forgetting, level)
             verdict = decide(
                 evaluations,
                 paired,
@@ -135,6 +136,7 @@ def _run(
                 target=goal.target,
                 looks=looks,
                 forgetting=forgetting,
+                slices=judge_slices(slices, hold=goal.slices == "hold") if slices else None,
             )
             write_json(folder.path / "verdict.json", verdict)
             trackers.finish(_tracked(evaluations, verdict))
@@ -204,6 +206,14 @@ class Run:
         where = str(self.path / "evaluation.json")
         return [from_json(Calibration, one, where) for one in self._need("evaluation.json").get("calibration") or ()]
 
+    @property
+    def slices(self) -> Slices | None:
+        """The tuned model against the best baseline on parts of the test; None when goal.slices was off."""
+        from burnish.runs import from_json
+
+        found = self._need("evaluation.json").get("slices")
+        return from_json(Slices, found, str(self.path / "evaluation.json")) if found else None
+
     def predictions(self, system: str = CANDIDATE) -> list[Prediction]:
         """A system's answers to the sealed test."""
         return read_predictions(self.path / "predictions" / f"{system}.jsonl")
@@ -255,6 +265,7 @@ class Run:
             "systems": systems,
             "paired": to_json(best) if best else None,
             "forgetting": to_json(self.forgetting),
+            "slices": [to_json(one) for one in self.slices.slices if one.change == "worse"] if self.slices else [],
             "calibration": [to_json(one) for one in self.calibration if one.system == CANDIDATE],
             "data": {part: len(parts[part]) for part in ("train", "validation", "test")},
             "mixture": (read_json(self.path / "run.json") or {}).get("mixture") or [],
@@ -345,18 +356,13 @@ def _answers(folder: RunFolder, name: str, prepared: Prepared, bench: Bench) -> 
 
 
 def _evaluate(
-    folder: RunFolder,
-    prepared: Prepared,
-    baselines: Sequence[str],
-    seed: int,
-    forgetting: Forgetting | None,
-    level: float,
-) -> tuple[list[Evaluation], list[Paired]]:
+    folder: RunFolder, prepared: Prepared, config: TaskConfig, forgetting: Forgetting | None, level: float
+) -> tuple[list[Evaluation], list[Paired], Slices | None]:
     """Measure every system with the same code on the same examples. level: of the differences' intervals."""
-    test = prepared.split.test
+    test, seed = prepared.split.test, config.seed
     evaluations = []
     answers: dict[str, list[Prediction]] = {}
-    for name in [*baselines, CANDIDATE]:
+    for name in [*config.baselines, CANDIDATE]:
         path = folder.path / "predictions" / f"{name}.jsonl"
         evaluation, answers[name] = evaluate(
             name, prepared.task, test, read_predictions(path), split="test", seed=seed
@@ -364,11 +370,15 @@ def _evaluate(
         evaluations.append(evaluation)
         write_predictions(path, answers[name])
     paired = comparisons(prepared.task, test, answers, candidate=CANDIDATE, seed=seed, level=level)
-    calibration = calibration_step(folder, prepared, answers, candidate=CANDIDATE, seed=seed)
-    write_evaluation(
-        folder.path / "evaluation.json", evaluations, paired, forgetting=forgetting, calibration=calibration
-    )
-    return evaluations, paired
+    rival = best_baseline(evaluations, paired)
+    slices = slices_of(prepared, answers, CANDIDATE, rival, seed=seed) if config.goal.slices != "off" else None
+    extras = {
+        "forgetting": forgetting,
+        "calibration": calibration_step(folder, prepared, answers, candidate=CANDIDATE, seed=seed),
+        "slices": slices,
+    }
+    write_evaluation(folder.path / "evaluation.json", evaluations, paired, **extras)
+    return evaluations, paired, slices
 
 
 def _tracked(evaluations: Sequence[Evaluation], verdict: Verdict) -> dict[str, Json]:

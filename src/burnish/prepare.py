@@ -122,6 +122,7 @@ def reading_options(loaded: LoadedTask) -> dict[str, Any]:
         "group": loaded.config.split.group,
         "weight": data.weight,
         "tools": data.tools,
+        "slices": loaded.config.slices,
         "labels": loaded.config.labels,
         "schema": loaded.config.json_schema,
     }

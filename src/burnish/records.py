@@ -56,6 +56,7 @@ class Example:
     tools: OpenAI function schemas ({"type": "function", "function": {name, description, parameters}}).
     group: rows of one group never cross splits.
     weight: multiplies the example's loss.
+    slices: columns that the task file names (`slices`) with the row's values, by which results are told apart.
     """
 
     id: str
@@ -65,6 +66,7 @@ class Example:
     tools: tuple[Mapping[str, Json], ...] = ()
     group: str | None = None
     weight: float = 1.0
+    slices: Mapping[str, str] = field(default_factory=dict, hash=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Calibration as a step of a run: the temperature of the validation answers, its evidence, and its use later."""
+"""What a run tells beyond its metrics: whether confidence can be believed, and what became of slices of the test."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from burnish.evaluation.confidence import calibration_of, fit
-from burnish.evaluation.measures import Calibration, Temperature
+from burnish.evaluation.measures import Calibration, Slices, Temperature
+from burnish.evaluation.slices import compare_slices, slice_names
 from burnish.prepare import Prepared
 from burnish.records import Prediction
 from burnish.runs import RunFolder, from_json, read_json, read_predictions, write_json
@@ -70,3 +71,21 @@ def calibrated(run_dir: Path) -> Callable[[Sequence[Prediction]], list[Predictio
         ]
 
     return mend
+
+
+def slices_of(
+    prepared: Prepared,
+    answers: Mapping[str, Sequence[Prediction]],
+    candidate: str,
+    baseline: str | None,
+    *,
+    seed: int,
+) -> Slices | None:
+    """The candidate against the best baseline on every slice of the sealed test; None without a baseline."""
+    if baseline is None:
+        return None
+    test, task, ours = prepared.split.test, prepared.task, answers[candidate]
+    names = slice_names(task, test, ours)
+    return compare_slices(
+        task, test, ours, answers[baseline], names, candidate=candidate, baseline=baseline, seed=seed
+    )

@@ -8,7 +8,8 @@ import pytest
 from burnish.errors import RunError
 from burnish.evaluation import statistics
 from burnish.evaluation.evaluate import comparisons, evaluate
-from burnish.evaluation.gate import decide
+from burnish.evaluation.forgetting import Judgement
+from burnish.evaluation.gate import best_baseline, decide
 from burnish.evaluation.looks import level_of
 from burnish.evaluation.power import examples_needed
 from burnish.records import Evaluation, Example, Forgetting, Interval, Message, Paired, Parsed, Prediction, Source
@@ -332,3 +333,19 @@ def test_without_a_baseline_forgetting_is_told_too():
     verdict = gate_with(forgotten(-0.15, -0.22, -0.08), [measured("tuned", 0.5)], [])
     assert len(verdict.reasons) == 2
     assert "Forgetting" in verdict.reasons[1]
+
+
+@pytest.mark.parametrize(("blocks", "decision"), [(True, "hold"), (False, "ship")])
+def test_a_slice_that_got_worse_is_told_and_holds_where_that_is_wanted(blocks, decision):
+    judged = Judgement(blocks, "One slice got worse.", ("Add rows.",) if blocks else ())
+    verdict = decide(*GOOD, candidate="tuned", margin=0.05, target=None, looks=1, slices=judged)
+    assert verdict.decision == decision
+    assert verdict.reasons == (*gate(*GOOD).reasons, "One slice got worse.")
+    assert verdict.advice == judged.advice
+
+
+def test_the_best_baseline_is_the_one_that_the_gate_takes():
+    evaluations = [measured("few_shot", 0.7), measured("prompt", 0.7), measured("tuned", 0.8)]
+    pairs = [pair(0.1, 0.05, 0.15, baseline="few_shot"), pair(0.1, -0.01, 0.21)]
+    assert best_baseline(evaluations, pairs) == gate(evaluations, pairs).baseline == "prompt"
+    assert best_baseline(evaluations, []) is None

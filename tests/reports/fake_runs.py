@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from burnish.evaluation import calibration
-from burnish.evaluation.measures import Calibration, Coverage
+from burnish.evaluation.measures import Calibration, Coverage, Slice, Slices
 from burnish.records import (
     DataReport,
     Evaluation,
@@ -246,6 +246,18 @@ def _calibration(system: str, answers: Sequence[Prediction], metric: str) -> Cal
     return Calibration(system, metric, parts[0], 2.0, 100, parts[1], 0.1, tuple(points))
 
 
+def _slices(rival: str, metric: str, evil: bool) -> Slices:
+    """50 slices, of which one got worse and one better; two are too small."""
+
+    def one(name: str, gap: float, change: Any) -> Slice:
+        low, high = gap - 0.2, gap + 0.2
+        return Slice("class", name, 40, metric, 0.6 + gap, 0.6, gap, low, high, 0.999, 0.001, change)
+
+    named = [one(EVIL if evil else "Knee", -0.25, "worse"), one("Liver", 0.3, "better")]
+    rest = [one(f"Part {n}", 0.1, "unclear") for n in range(48)]
+    return Slices("tuned", rival, (*named, *rest), 2, 10)
+
+
 def _probes(root: Path, evil: bool) -> Forgetting:
     """100 general questions: 70 right before, 62 after, 12 lost and 4 gained."""
     choices = ("grass", "snow", "coal", EVIL if evil else "milk")
@@ -303,7 +315,8 @@ def build(
     _dump(
         root / "evaluation.json",
         {"systems": {n: asdict(e) for n, e in evaluations.items()}, "paired": [asdict(p) for p in paired],
-         "forgetting": forgetting and asdict(forgetting), "calibration": [asdict(c) for c in calibrations]},
+         "forgetting": forgetting and asdict(forgetting), "calibration": [asdict(c) for c in calibrations],
+         "slices": asdict(_slices(systems[-2], metrics[0], evil)) if "tuned" in systems else None},
     )  # fmt: skip
     _dump_lines(root / "test_examples.jsonl", [{"id": r.id, "input": r.input, "target": r.target} for r in rows])
     if "tuned" in systems:

@@ -78,6 +78,7 @@ def show_results(run: Run) -> None:
     from burnish.reports.calibration import calibration_view
     from burnish.reports.prompts import prompts_view
     from burnish.reports.rundata import read_run
+    from burnish.reports.slices import slices_view
     from burnish.reports.text import moment, one_line
     from burnish.reports.views import forgetting_view, systems_view, verdict_view
 
@@ -89,6 +90,8 @@ def show_results(run: Run) -> None:
         show(systems_view(data.evaluations, data.paired, metric=data.metric, candidate=data.candidate))
     if data.prompts:
         show(prompts_view(data.prompts))
+    if data.slices:
+        show(slices_view(data.slices))
     if data.calibration:
         show(calibration_view(data.calibration))
     if data.forgetting:

@@ -84,6 +84,10 @@ class GoalConfig(Settings):
         default="auto",
         description="Most that the general probe may fall (0.05 = 5 points; null: any; auto: 0.05 for free text).",
     )
+    slices: Literal["warn", "hold", "off"] = Field(
+        default="warn",
+        description="What a slice of the test that got worse does: warn, hold, or not looked at (off).",
+    )
 
 
 class ProbeConfig(Settings):
@@ -373,6 +377,7 @@ class TaskConfig(Settings):
     trackers: list[TrackerName] = Field(default=[], description="Experiment trackers that are told of the training.")
     tune: TuneConfig = Field(default=TuneConfig(), description="What `burnish tune` searches.")
     split: SplitConfig = Field(default=SplitConfig(), description="How rows are divided.")
+    slices: list[str] = Field(default=[], description="Columns by which results are told apart, beside the usual.")
     mixture: list[MixtureConfig] = Field(default=[], description="Further data sets to train on, with weights.")
     replay: ReplayConfig = Field(default=ReplayConfig(), description="General instructions against forgetting.")
     probe: ProbeConfig = Field(default=ProbeConfig(), description="General questions before and after tuning.")

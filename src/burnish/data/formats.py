@@ -51,6 +51,7 @@ class Columns(NamedTuple):
     tools: str | None = None
     group: str | None = None
     weight: str | None = None
+    slices: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,6 +245,7 @@ def _example(file: str, row: Row, shape: Shape, rules: Rules) -> Example:
         tools=tools,
         group=_same_prompt(draft) if alone else _group(values, rules.columns.group),
         weight=_weight(values, rules.columns.weight),
+        slices={column: _slice(values, column) for column in rules.columns.slices},
     )
 
 
@@ -342,6 +344,16 @@ def _group(values: Mapping[str, Json], column: str | None) -> str | None:
         fix = "Give every row the name or number of its group."
         raise BadFieldError(column, "a group must be a text or a whole number", value, fix)
     return str(value)
+
+
+def _slice(values: Mapping[str, Json], column: str) -> str:
+    value = values.get(column, MISSING)
+    if value is MISSING:
+        fix = f"Correct slices, or fill the column.{nearest(column, list(values))}"
+        raise BadFieldError(column, "the row has no such column to slice by", list(values), fix)
+    if isinstance(value, list | dict):
+        raise BadFieldError(column, "a slice must be a text, a number or nothing", value, "Name a plain column.")
+    return "(none)" if value is None or value == "" else str(value)
 
 
 def _weight(values: Mapping[str, Json], column: str | None) -> float:

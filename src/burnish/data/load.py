@@ -54,6 +54,7 @@ def iter_examples(
     group: str | None = None,
     weight: str | None = None,
     tools: str | None = None,
+    slices: Sequence[str] = (),
     labels: Collection[str] | None = None,
     schema: Mapping[str, Json] | None = None,
     on_file: Callable[[FileFormat], None] | None = None,
@@ -61,12 +62,13 @@ def iter_examples(
     """Every row of the files, in order, as an Example or a Problem, in bounded memory.
 
     text, target, group, weight, tools: columns; None: the usual names (group and weight: none).
+    slices: columns whose values the examples keep.
     labels, schema: what targets must keep to. on_file is told what was detected in each file.
     Raises ConfigError when the schema is not a JSON Schema; never anything for what the files hold.
     """
     check = schema_check(schema) if schema is not None else None
     known = frozenset(labels) if labels is not None else None
-    rules = Rules(kind, Columns(text, target, tools, group, weight), format, known, check)
+    rules = Rules(kind, Columns(text, target, tools, group, weight, tuple(slices)), format, known, check)
     for path in [paths] if isinstance(paths, str | Path) else paths:
         yield from _file_examples(Path(path), rules, on_file)
 
@@ -109,6 +111,7 @@ def read_examples(
     group: str | None = None,
     weight: str | None = None,
     tools: str | None = None,
+    slices: Sequence[str] = (),
     labels: Collection[str] | None = None,
     schema: Mapping[str, Json] | None = None,
     allow_bad_rows: int = 0,
@@ -131,6 +134,7 @@ def read_examples(
         group=group,
         weight=weight,
         tools=tools,
+        slices=slices,
         labels=labels,
         schema=schema,
         on_file=files.append,

@@ -68,8 +68,10 @@ def compare(
     baseline: str,
     seed: int,
     level: float = 0.95,
+    metric: Metric | None = None,
+    resamples: int = statistics.RESAMPLES,
 ) -> Paired:
-    """The candidate's advantage over the baseline on the task's primary metric, example by example.
+    """The candidate's advantage over the baseline, example by example. metric: default the task's primary one.
 
     McNemar's exact test for rates of independent examples, a permutation test otherwise (also when examples come in
     groups: whole groups are swapped). level: of the interval; a later look at the test asks for more (looks.py).
@@ -77,19 +79,22 @@ def compare(
     """
     _check_match(candidate, examples, candidate_predictions)
     _check_match(baseline, examples, baseline_predictions)
-    metric, units = task.metrics[0], _units(examples)
+    metric, units = metric or task.metrics[0], _units(examples)
     ours = _counts(metric, examples, candidate_predictions)
     theirs = _counts(metric, examples, baseline_predictions)
     try:
         interval = statistics.paired_bootstrap(
-            ours, theirs, metric.value, seed=seed, level=level, units=units, rate=metric.rate
+            ours, theirs, metric.value, seed=seed, level=level, units=units, rate=metric.rate, resamples=resamples
         )
         gaps = _each(metric, ours, examples) - _each(metric, theirs, examples)
         wins, losses = int((gaps > 1e-12).sum()), int((gaps < -1e-12).sum())
         if metric.rate and units is None:
             test, p_value = "mcnemar", statistics.mcnemar_exact(wins, losses)
         else:
-            test, p_value = "permutation", statistics.permutation(ours, theirs, metric.value, seed=seed, units=units)
+            test = "permutation"
+            p_value = statistics.permutation(
+                ours, theirs, metric.value, seed=seed, units=units, permutations=resamples
+            )
     except ValueError as error:
         raise _broken(metric, str(error)) from error
     return Paired(
@@ -110,7 +115,11 @@ def compare(
 def primary_value(task: Task, examples: Sequence[Example], predictions: Sequence[Prediction]) -> float:
     """The primary metric alone, without interval or tables: quick enough for every validation. Errors as above."""
     _check_match("validation", examples, predictions)
-    metric = task.metrics[0]
+    return value_of(task.metrics[0], examples, predictions)
+
+
+def value_of(metric: Metric, examples: Sequence[Example], predictions: Sequence[Prediction]) -> float:
+    """A metric of predictions that are those of the examples, in order. ConfigError when the metric fails."""
     return float(metric.value(_counts(metric, examples, predictions).sum(axis=0)))
 
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from burnish.errors import RunError
-from burnish.evaluation.forgetting import judge
+from burnish.evaluation.forgetting import Judgement, judge
 from burnish.evaluation.looks import level_of, level_words, spent
 from burnish.evaluation.power import examples_needed
 from burnish.records import Evaluation, Forgetting, Interval, Paired, Verdict
@@ -59,6 +59,7 @@ def decide(
     target: float | None,
     looks: int,
     forgetting: Forgetting | None = None,
+    slices: Judgement | None = None,
 ) -> Verdict:
     """Ship when the candidate beats the best baseline by at least `margin`, the intervals of its differences from all
     baselines lie above zero, `target` (if any) is reached, and not too much is forgotten (see forgetting.py:judge);
@@ -71,6 +72,7 @@ def decide(
     most the chance that its one interval lies above zero.
 
     looks: which look at the sealed test this is. The intervals of `paired` must have its level (looks.py).
+    slices: what slices of the test add (slices.py:judge_slices).
 
     RunError: the candidate or a paired baseline was not measured, or the pairs are on different metrics or at
     another level.
@@ -79,8 +81,8 @@ def decide(
     if candidate not in by_name:
         raise RunError("the candidate was not evaluated", got=candidate, fix="evaluate it on the sealed test first")
     ours = [pair for pair in paired if pair.candidate == candidate]
-    lost = judge(forgetting) if forgetting else None
-    more = (lost.reason,) if lost else ()
+    also = [one for one in (judge(forgetting) if forgetting else None, slices) if one is not None]
+    more = tuple(one.reason for one in also)
     if not ours:
         return _without_baseline(by_name[candidate], margin, target, looks, more)
     metrics = {pair.metric for pair in ours}
@@ -100,14 +102,14 @@ def decide(
         )
     facts = _facts(by_name, ours, candidate, margin, target, looks)
     better = facts.margin_met and facts.above_zero and facts.unbeaten is None
-    ship = better and facts.target_met and not (lost and lost.blocks)
+    ship = better and facts.target_met and not any(one.blocks for one in also)
     return Verdict(
         decision="ship" if ship else "hold",
         candidate=candidate,
         baseline=facts.pair.baseline,
         metric=facts.pair.metric,
         reasons=(*_reasons(facts), *more),
-        advice=() if ship else (*_advice(facts), *(lost.advice if lost else ())),
+        advice=() if ship else (*_advice(facts), *(line for one in also for line in one.advice)),
         margin=margin,
         target=target,
         looks=looks,
@@ -127,16 +129,26 @@ def _facts(
     metric = pairs[0].metric
     if any(metric not in by_name[name].metrics for name in (candidate, *(pair.baseline for pair in pairs))):
         raise RunError("a system has no value of the compared metric", got=metric, fix="evaluate all systems again")
-    # Ties to the last digit are common: two baselines that both answer nothing, or always the same label.
-    best = max(by_name[pair.baseline].metrics[metric].value for pair in pairs)
-    tied = [pair for pair in pairs if by_name[pair.baseline].metrics[metric].value >= best - _ROUNDING]
-    pair = min(tied, key=lambda one: (one.low, one.difference, one.baseline))
-    others = sorted(
-        (one for one in pairs if one is not pair), key=lambda one: (one.low, one.difference, one.baseline)
-    )
+    by_certainty = sorted(pairs, key=lambda one: (one.low, one.difference, one.baseline))
+    pair = _strongest(by_name, by_certainty, metric)
+    others = [one for one in by_certainty if one is not pair]
     ours, theirs = by_name[candidate], by_name[pair.baseline]
     values = ours.metrics[metric], theirs.metrics[metric]
     return _Facts(ours, theirs, *values, pair, tuple(others), margin, target, looks)
+
+
+def _strongest(by_name: Mapping[str, Evaluation], by_certainty: Sequence[Paired], metric: str) -> Paired:
+    """The pair with the best baseline; among equals the least certain one."""
+    # Ties to the last digit are common: two baselines that both answer nothing, or always the same label.
+    best = max(by_name[pair.baseline].metrics[metric].value for pair in by_certainty)
+    return next(one for one in by_certainty if by_name[one.baseline].metrics[metric].value >= best - _ROUNDING)
+
+
+def best_baseline(evaluations: Sequence[Evaluation], paired: Sequence[Paired]) -> str | None:
+    """The one that `decide` holds the candidate of `paired` against; None without any."""
+    by_name = {evaluation.system: evaluation for evaluation in evaluations}
+    by_certainty = sorted(paired, key=lambda one: (one.low, one.difference, one.baseline))
+    return _strongest(by_name, by_certainty, paired[0].metric).baseline if paired else None
 
 
 def _without_baseline(

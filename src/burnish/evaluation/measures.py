@@ -1,8 +1,9 @@
-"""Records of what is measured beside the metrics: how far confidence can be believed."""
+"""Records of what is measured beside the metrics: how far confidence can be believed, and slices of the test."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,3 +75,38 @@ class Calibration:
     scaled: Reliability | None
     risk_area: float
     coverage: tuple[Coverage, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Slice:
+    """The candidate against the best baseline on a part of the sealed test.
+
+    by, name: "class" and a label, "length", "source", "language", or a column and its value. value, baseline: of the
+    metric there. low, high: interval of the difference at `level`, which Holm's rule makes stricter the more slices
+    there are. change: "worse" or "better" when that interval does not hold zero.
+    """
+
+    by: str
+    name: str
+    examples: int
+    metric: str
+    value: float
+    baseline: float
+    difference: float
+    low: float
+    high: float
+    level: float
+    p_value: float
+    change: Literal["worse", "better", "unclear"]
+
+
+@dataclass(frozen=True, slots=True)
+class Slices:
+    """All slices with enough examples, those that got worse first, then by difference. small: how many have too few
+    to be compared; fewest: how many would do."""
+
+    candidate: str
+    baseline: str
+    slices: tuple[Slice, ...]
+    small: int
+    fewest: int

@@ -31,6 +31,7 @@ from burnish.reports.sections import (
     verdict_context,
     weaknesses_context,
 )
+from burnish.reports.slices import slices_context
 from burnish.reports.text import clean, count, cut_noted, metric_name, moment, percent, seconds
 from burnish.runs import write_text
 
@@ -108,6 +109,7 @@ def report_context(data: RunData) -> Context:
         "training": training_context(data),
         "confidence": confidence_context(data),
         "calibration": calibration_context(data),
+        "slices": slices_context(data),
         "data": data_context(data),
         "reproduce": reproduce_context(data),
     }
@@ -116,6 +118,7 @@ def report_context(data: RunData) -> Context:
         ("prompts", "Prompts tried"),
         ("cases", "Wins and losses"),
         ("weaknesses", "Where it errs"),
+        ("slices", "Slices"),
         ("confidence", "Confidence"),
         ("forgetting", "Forgetting"),
         ("training", "Training"),

@@ -18,6 +18,7 @@ from burnish.reports.calibration import calibration_sentences
 from burnish.reports.prompts import prompts_sentences
 from burnish.reports.rundata import RunData, read_run
 from burnish.reports.sections import mixture_rows, token_saving, training_facts
+from burnish.reports.slices import slices_sentence
 from burnish.reports.text import (
     as_text,
     clean,
@@ -214,6 +215,8 @@ def _evaluation(data: RunData) -> list[str]:
         )
     if tried := prompts_sentences(data.prompts):
         parts.append("\n".join(f"- {escape(sentence, 600)}" for sentence in tried))
+    if data.slices and data.slices["slices"]:
+        parts.append(escape(slices_sentence(data.slices), 900))
     parts += [
         " ".join(escape(sentence, 600) for sentence in calibration_sentences(one))
         for one in data.calibration

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from burnish.errors import RunError
-from burnish.evaluation.measures import Calibration
+from burnish.evaluation.measures import Calibration, Slices
 from burnish.records import DataReport, Evaluation, Forgetting, Paired, Prediction, ProbeAnswer, PromptTrial, Verdict
 from burnish.reports.summary import pick_paired
 from burnish.reports.text import plural
@@ -45,6 +45,7 @@ class RunData:
     forgetting: Record = field(default_factory=dict)
     probe: dict[str, dict[str, Record]] = field(default_factory=dict)
     calibration: list[Record] = field(default_factory=list)
+    slices: Record = field(default_factory=dict)
     prompts: list[Record] = field(default_factory=list)
 
     @property
@@ -135,6 +136,7 @@ def read_run(run_dir: Path) -> RunData:
         forgetting=_checked(Forgetting, evaluation.get("forgetting"), "evaluation.json", problems),
         probe=probe,
         prompts=[trial for trial in trials if trial],
+        slices=_checked(Slices, evaluation.get("slices"), "evaluation.json", problems),
         calibration=_all(Calibration, evaluation.get("calibration"), problems),
         problems=list(dict.fromkeys(problems)),
     )
