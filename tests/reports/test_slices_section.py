@@ -19,7 +19,7 @@ def test_the_worst_come_first_and_are_marked(tmp_path):
     context = slices_context(read_run(build(tmp_path / "run")))
     assert context["worse"]
     assert [row["worse"] for row in context["rows"][:2]] == [True, False]
-    assert (context["rows"][0]["name"], context["rows"][0]["difference"]) == ("class: Knee", "-25.0")
+    assert (context["rows"][0]["name"], context["rows"][0]["difference"]) == ("class: Knee", "−25.0")
     assert context["rows"][0]["level"] == "99.9%"
     assert len(context["rows"]) == 50
 

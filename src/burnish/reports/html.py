@@ -125,5 +125,6 @@ def report_context(data: RunData) -> Context:
         ("data", "Data"),
         ("reproduce", "Reproduce"),
     )
-    context["sections"] = [(key, name) for key, name in sections if context[key]]
+    shown = context | {"confidence": context["confidence"] or context["calibration"]}
+    context["sections"] = [(key, name) for key, name in sections if shown[key]]
     return context
