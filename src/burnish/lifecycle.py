@@ -40,7 +40,7 @@ from burnish.runs import (
 )
 from burnish.team import Together, together
 from burnish.tracking.hub import Trackers, require_trackers
-from burnish.trust import calibration_step, slices_of
+from burnish.trust import calibration_step, slices_of, tell_power
 
 if TYPE_CHECKING:
     from burnish.models.export import Replay
@@ -107,6 +107,7 @@ def _run(
             _keep_check(folder, prepared, progress)
         with folder.stage("splitting"):
             _keep_split(folder, prepared, progress)
+            tell_power(folder, prepared, config.goal.margin, progress)
             keep_mixture(folder, prepared.extras)
             questions = questions_of(config, progress)
         bench = Bench(loaded, prepared, folder, progress, team.fit)

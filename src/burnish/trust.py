@@ -10,10 +10,12 @@ import numpy as np
 
 from burnish.evaluation.confidence import calibration_of, fit
 from burnish.evaluation.measures import Calibration, Slices, Temperature
+from burnish.evaluation.power import outlook
 from burnish.evaluation.slices import compare_slices, slice_names
 from burnish.prepare import Prepared
+from burnish.progress import Progress
 from burnish.records import Prediction
-from burnish.runs import RunFolder, from_json, read_json, read_predictions, write_json
+from burnish.runs import RunFolder, from_json, next_look, read_json, read_predictions, write_json
 
 VALIDATION_ANSWERS = "validation_answers.jsonl"
 CALIBRATION = "calibration.json"
@@ -71,6 +73,16 @@ def calibrated(run_dir: Path) -> Callable[[Sequence[Prediction]], list[Predictio
         ]
 
     return mend
+
+
+def tell_power(folder: RunFolder, prepared: Prepared, margin: float, progress: Progress) -> None:
+    """Say before the work begins what the sealed test will be able to show; a warning when that is too little."""
+    test, sealed = prepared.split.test, prepared.split.sealed_hash
+    independent = len({one.group if one.group is not None else ("row", one.id) for one in test})
+    look = next_look(folder.path.parent, sealed, folder.run_id)
+    told, little = outlook(independent, margin, look)
+    counted = "" if independent == len(test) else f" ({len(test):,} examples in {independent:,} independent groups)"
+    progress.notice(f"{told}{counted}", warning=little)
 
 
 def slices_of(

@@ -28,7 +28,7 @@ def test_page_card_and_terminal_say_the_same(tmp_path):
     data = read_run(build(tmp_path / "run"))
     page, card, text = render_report(data), render_model_card(data), to_text(slices_view(data.slices))
     assert '<section id="slices"' in page
-    for told in (page, card, text):
+    for told in (page, card.replace("\\_", "_"), " ".join(text.split())):
         assert SENTENCE in told
         assert "2 slices with fewer than 10 examples are not compared" in told
     assert "10 more" in page

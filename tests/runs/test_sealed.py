@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from burnish.errors import RunError
-from burnish.runs import count_looks, record_look
+from burnish.runs import count_looks, next_look, record_look
 from burnish.runs.sealed import LEDGER
 
 
@@ -48,3 +48,13 @@ def test_no_look_is_lost_when_processes_look_at_once(tmp_path):
     started = [subprocess.Popen([sys.executable, "-c", code, str(tmp_path), str(number)]) for number in range(3)]
     assert [process.wait(timeout=60) for process in started] == [0, 0, 0]
     assert count_looks(tmp_path, "abc") == 30
+
+
+def test_the_next_look_is_told_without_looking(tmp_path):
+    assert next_look(tmp_path, "abc", "run-1") == 1
+    record_look(tmp_path, "abc", "run-1", "prompt", candidate=False)
+    assert next_look(tmp_path, "abc", "run-1") == 1
+    record_look(tmp_path, "abc", "run-1", "tuned")
+    record_look(tmp_path, "abc", "run-2", "tuned")
+    assert [next_look(tmp_path, "abc", run) for run in ("run-1", "run-2", "run-3")] == [1, 2, 3]
+    assert count_looks(tmp_path, "abc") == 2

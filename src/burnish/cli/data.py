@@ -14,7 +14,7 @@ from burnish.errors import ConfigError
 from burnish.records import Kind
 
 if TYPE_CHECKING:
-    from burnish.config import LoadedTask
+    from burnish.config import LoadedTask, TaskConfig
     from burnish.data.check import Checked
     from burnish.models.chat import Chat, Rendered
     from burnish.progress import Progress
@@ -116,7 +116,7 @@ def _check_task(
         progress.notice(notice)
     config, facts = loaded.config, _first_pass(loaded)
     task = make_task(config, facts.labels, shared_tools=facts.shared_tools, base_dir=loaded.base_dir)
-    return check_files(
+    checked = check_files(
         [near(file) for file in config.data.train],
         validation=[near(file) for file in config.data.validation],
         test=[near(file) for file in config.data.test],
@@ -127,6 +127,19 @@ def _check_task(
         observe=inspector.observer(config.kind, config.data),
         **reading_options(loaded),
     )
+    _tell_power(config, checked.report.rows, progress)
+    return checked
+
+
+def _tell_power(config: TaskConfig, rows: int, progress: Progress) -> None:
+    """What the test that `burnish run` will cut can show. A test given as files is not counted apart here."""
+    from burnish.evaluation.power import outlook
+
+    size = config.split.test
+    examples = int(rows * size if size < 1 else size)
+    if examples and not config.data.test:
+        told, little = outlook(examples, config.goal.margin)
+        progress.notice(told, warning=little)
 
 
 class _Facts(NamedTuple):

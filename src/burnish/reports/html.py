@@ -16,6 +16,7 @@ from markupsafe import Markup
 
 from burnish.reports.calibration import calibration_context
 from burnish.reports.forgetting import forgetting_context
+from burnish.reports.power import power_sentence
 from burnish.reports.prompts import prompts_context
 from burnish.reports.rundata import RunData, read_run
 from burnish.reports.sections import (
@@ -102,6 +103,7 @@ def report_context(data: RunData) -> Context:
         "verdict": verdict_context(data),
         "tiles": tiles(data),
         "comparison": comparison_context(data),
+        "power": power_sentence(data),
         "prompts": prompts_context(data.prompts),
         "cases": cases_context(data),
         "weaknesses": weaknesses_context(data),

@@ -15,6 +15,7 @@ from burnish.evaluation.looks import level_words
 from burnish.models.catalog import CATALOG
 from burnish.reports import choices, summary
 from burnish.reports.calibration import calibration_sentences
+from burnish.reports.power import power_sentence
 from burnish.reports.prompts import prompts_sentences
 from burnish.reports.rundata import RunData, read_run
 from burnish.reports.sections import mixture_rows, token_saving, training_facts
@@ -215,6 +216,8 @@ def _evaluation(data: RunData) -> list[str]:
         )
     if tried := prompts_sentences(data.prompts):
         parts.append("\n".join(f"- {escape(sentence, 600)}" for sentence in tried))
+    if told := power_sentence(data):
+        parts.append(escape(told, 600))
     if data.slices and data.slices["slices"]:
         parts.append(escape(slices_sentence(data.slices), 900))
     parts += [

@@ -27,7 +27,7 @@ from burnish.runs.folder import (
 )
 from burnish.runs.listing import RunDiff, RunSummary, diff_runs, find_run, list_runs
 from burnish.runs.machine import describe_machine, git_commit, installed_versions
-from burnish.runs.sealed import count_looks, record_look
+from burnish.runs.sealed import count_looks, next_look, record_look
 from burnish.runs.serial import dumps, from_json, to_json
 
 __all__ = [
@@ -51,6 +51,7 @@ __all__ = [
     "installed_versions",
     "list_runs",
     "new_run",
+    "next_look",
     "open_run",
     "read_evaluation",
     "read_json",

@@ -41,6 +41,13 @@ def record_look(runs_dir: Path, sealed_hash: str, run_id: str, system: str, *, c
         return _looks(entries[: place + 1])
 
 
+def next_look(runs_dir: Path, sealed_hash: str, run_id: str) -> int:
+    """Which look a run's candidate will be: its own number if it has looked already, else one more than so far."""
+    entries = _read(runs_dir).get(sealed_hash, [])
+    mine = [at for at, one in enumerate(entries) if one["run"] == run_id and one.get("candidate", True)]
+    return _looks(entries[: mine[0] + 1]) if mine else _looks(entries) + 1
+
+
 def count_looks(runs_dir: Path, sealed_hash: str) -> int:
     """How many looks a sealed test has had."""
     return _looks(_read(runs_dir).get(sealed_hash, []))
