@@ -231,6 +231,12 @@ def test_check_of_a_task_knows_its_settings(tmp_path: Path, task: Path):
 
 
 @pytest.mark.model
+def test_check_of_a_task_tells_what_its_test_can_show(task: Path):
+    done = call("check", str(task))
+    assert "shows a true gain of" in done.err
+    assert "the margin, in" in done.err
+
+
 def test_check_of_a_task_counts_what_a_run_counts(tmp_path: Path):
     call("init", tmp_path / "home", "--kind", "tool_calling")
     done = call("check", tmp_path / "home", "--json")

@@ -12,7 +12,10 @@ from burnish.errors import RunError
 from burnish.evaluation.calibration import fit_temperature, scaled
 from burnish.runs import read_json, read_jsonl
 from burnish.trust import CALIBRATION, VALIDATION_ANSWERS
+from notes import Notes
 from test_lifecycle import write_task
+
+NOTES = Notes()
 
 
 @pytest.fixture(scope="module")
@@ -23,7 +26,8 @@ def run(tmp_path_factory):
         "early_stopping_patience": None,
     }  # fmt: skip
     task = write_task(folder, training=training, split={"validation": 40, "test": 40}, baselines=["majority"])
-    return burnish.run(task, runs_dir=folder / "runs")
+    NOTES.lines.clear()
+    return burnish.run(task, runs_dir=folder / "runs", progress=NOTES)
 
 
 def right_of(answers):
@@ -128,3 +132,9 @@ def test_a_row_without_the_column_is_an_error_that_names_it(tmp_path):
     task = write_task(tmp_path, slices=["chanel"])
     with pytest.raises(burnish.DataError, match="no such column to slice by"):
         burnish.run(task, runs_dir=tmp_path / "runs")
+
+
+def test_a_run_says_first_what_its_test_can_show(run):
+    [told] = [line for line in NOTES.lines if "80% power" in line]
+    assert told.startswith("a test of 40 examples shows a true gain of 18.1 points or more")
+    assert NOTES.lines.index(told) < next(i for i, line in enumerate(NOTES.lines) if line.startswith("baseline: "))

@@ -40,7 +40,8 @@ def predict(
 
     The prompt, the chat template and the constraint are those of training. One answer a line, a line break inside
     an answer written as \\n; with --json (or an --output that ends in .jsonl) one object a line with input, answer,
-    parsed, confidence and error.
+    parsed, confidence and error. Confidences are calibrated with the temperature that the run found on its validation
+    answers, where it found one.
     """
     from burnish.lifecycle import Run
     from burnish.reports.terminal import TerminalProgress
