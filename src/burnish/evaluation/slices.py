@@ -18,8 +18,8 @@ from burnish.evaluation.evaluate import compare, value_of
 from burnish.evaluation.forgetting import Judgement
 from burnish.evaluation.looks import level_words
 from burnish.evaluation.measures import Slice, Slices
-from burnish.records import Example, Paired, Prediction
-from burnish.tasks.base import Metric, Task
+from burnish.records import Example, Paired, Parsed, Prediction
+from burnish.tasks.base import Floats, Metric, Task
 
 FEWEST = 10  # examples of a slice that is compared
 _LARGEST = 200  # slices of one kind: with more of them Holm's rule sees nothing
@@ -27,6 +27,24 @@ _RESAMPLES = 2000
 _NAMED = 3  # slices that a reason names
 
 Names = Mapping[str, Sequence[str | None]]
+
+
+class _Remembered:
+    """A metric that counts each answer once: every slice and level asks again, and a user's own may be slow."""
+
+    def __init__(self, metric: Metric) -> None:
+        self.name, self.rate = metric.name, metric.rate
+        self._metric = metric
+        self._found: dict[tuple[int, int], Floats] = {}
+
+    def counts(self, example: Example, parsed: Parsed) -> Floats:
+        key = id(example), id(parsed)
+        if key not in self._found:
+            self._found[key] = self._metric.counts(example, parsed)
+        return self._found[key]
+
+    def value(self, sums: Floats) -> Floats:
+        return self._metric.value(sums)
 
 
 class _Part(NamedTuple):
@@ -135,15 +153,15 @@ def _value(part: _Part, examples: Sequence[Example], answers: Sequence[Predictio
 def _parts(task: Task, names: Names) -> list[_Part]:
     """The slices, the largest _LARGEST of each kind."""
     parts = []
+    primary = _Remembered(task.metrics[0])
+    right = _Remembered(counting_metric(task) or task.metrics[0])
     for by, named in names.items():
         places: dict[str, list[int]] = {}
         for at, name in enumerate(named):
             if name is not None:
                 places.setdefault(name, []).append(at)
-        primary = task.metrics[0]
-        metric = (counting_metric(task) or primary) if by == "class" else primary
         ranked = sorted(places.items(), key=lambda one: (-len(one[1]), one[0]))[:_LARGEST]
-        parts += [_Part(by, name, held, metric) for name, held in ranked]
+        parts += [_Part(by, name, held, right if by == "class" else primary) for name, held in ranked]
     return parts
 
 
