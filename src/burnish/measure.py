@@ -83,7 +83,7 @@ class Bench:
 
     def predict(self, name: str, examples: Sequence[Example]) -> list[Prediction]:
         """Answers of a baseline or of the tuned model."""
-        return self._system(name).predict(examples, self._progress)
+        return self.system(name).predict(examples, self._progress)
 
     def probe(self, questions: Sequence[Question], *, tuned: bool) -> list[ProbeAnswer]:
         """Answers of the untuned or the tuned model to general questions."""
@@ -161,6 +161,21 @@ class Bench:
         write_answers(self._extras, path, self._engine, self._progress, own=len(split.train), epochs=epochs)
         self._prepared = self._prepared._replace(extras=answered(self._extras, path))
 
+    def predict_fitted(self, examples: Sequence[Example]) -> list[Prediction]:
+        """Answers of what `fit` has left in the model, which is not saved anywhere."""
+        model, task, training = self._model, self._prepared.task, self._config.training
+        assert model is not None, "fit comes first"
+        if isinstance(task, Preference):
+            from burnish.systems.judge import score_of
+
+            score = score_of(training.objective, training.method)
+            judge = judge_system("tuned", task, model, self._chat(), self._config, score)
+            return judge.predict(examples, self._progress)
+        from burnish.models.generate import Engine
+
+        engine = Engine(model, self._chat(), tokens_per_batch=self._config.generation.tokens_per_batch)
+        return self._local("tuned", engine, full=training.prompt == "full").predict(examples, self._progress)
+
     def release(self) -> None:
         """Make the model the base again: an adapter is taken off, or all is let go and loaded anew when needed."""
         if self._model is None or self._model_is_base:
@@ -172,7 +187,8 @@ class Bench:
         else:
             self._model = None
 
-    def _system(self, name: str) -> System:
+    def system(self, name: str) -> System:
+        """A baseline or the tuned model by name."""
         split, task = self._prepared.split, self._prepared.task
         if isinstance(task, Preference):
             return self._judge(name, task)

@@ -5,13 +5,17 @@ from __future__ import annotations
 from burnish.advice.advisor import decide
 from burnish.advice.changes import changes
 from burnish.advice.facts import CHOICE_OF, Facts, Recommendation
+from burnish.advice.rules import bad_data
 
 
 def recommend(facts: Facts) -> Recommendation:
     """One recommendation with its reasons, its runner-up, and what would change it.
 
-    Raises ValueError where no system but the majority was measured, or a value lies outside [0, 1].
+    Where the data have to be mended first, nothing need have been measured, and nothing else is looked at.
+    Raises ValueError where no system but the majority was measured otherwise, or a value lies outside [0, 1].
     """
+    if not facts.systems and (bad := bad_data(facts.data)):
+        return Recommendation("fix_data", None, False, bad, None, None, ())
     _refuse(facts)
     found = decide(facts)
     second = decide(facts, without=frozenset({found.choice}))

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from burnish.cli import cost, data, estimate, export, machine, predict, probe, run, runs, tune
+from burnish.cli import advise, cost, data, estimate, export, machine, predict, probe, run, runs, tune
 from burnish.cli.options import examples
 from burnish.cli.shell import Shell
 
@@ -71,6 +71,15 @@ app.command(
         "burnish estimate my-task --json | jq .memory",
     ),
 )(estimate.estimate)
+app.command(
+    "advise",
+    short_help="Prompt, retrieval, probe or fine-tune: measured, and one recommended.",
+    epilog=examples(
+        "burnish advise my-task",
+        "burnish advise my-task --no-train --systems prompt,embedding_probe",
+        "burnish advise my-task --json | jq .recommendation.choice",
+    ),
+)(advise.advise)
 app.command(
     "cost",
     short_help="Say what training, data and requests cost.",

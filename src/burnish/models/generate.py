@@ -227,6 +227,8 @@ class _BatchState:
         self._model = model
         self._device = device
         self._shared = shared
+        # An index, since a slice is not contiguous, and PyTorch then copies the head's weight once for every row.
+        self._last = torch.tensor([-1], device=device)
         self._prefix: KeyValues | None = None
         self._mask = torch.zeros(len(rows), 0, dtype=torch.long, device=device)
         longest = max(len(row.pending) for row in rows)
@@ -283,7 +285,7 @@ class _BatchState:
             position_ids=position.to(self._device),
             past_key_values=self._cache,
             use_cache=True,
-            logits_to_keep=1,
+            logits_to_keep=self._last,
             **extra,
         )
         logits: Tensor = out.logits[:, -1]

@@ -1,6 +1,9 @@
-"""A recommendation as people read it. Its JSON is the record itself (runs.to_json)."""
+"""A recommendation as people read it, on the terminal and as advice.html. Its JSON is the record itself."""
 
 from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Group, RenderableType
@@ -8,8 +11,14 @@ from rich.table import Table
 from rich.text import Text
 
 from burnish.advice.candidates import Ranked
-from burnish.advice.facts import Choice, Reason, Recommendation
-from burnish.reports.text import one_line
+from burnish.advice.facts import Choice, Reason, Recommendation, SystemFact
+from burnish.advice.learning_curve import LearningCurve, fit, points_of
+from burnish.advice.result import Advice, Curve
+from burnish.reports.curves import learning_curve_chart, learning_curve_plot
+from burnish.reports.html import render_page
+from burnish.reports.plots import IntervalRow, interval_plot
+from burnish.reports.text import metric_name, one_line, percent, plural, seconds
+from burnish.runs import write_text
 
 CHOICES: dict[Choice, str] = {
     "keep_prompt": "keep the prompt",
@@ -64,3 +73,115 @@ def candidates_view(ranked: tuple[Ranked, ...]) -> RenderableType:
         name = one_line(one.candidate.name, 80)
         table.add_row(str(number) if one.fits else "–", name, f"{one.candidate.parameters:,}", words, style=style)
     return table
+
+
+def advice_view(advice: Advice) -> RenderableType:
+    """For the terminal: systems, learning curves, the recommendation, what to know of it."""
+    parts: list[RenderableType] = []
+    if advice.facts.systems:
+        table = Table(box=SIMPLE_HEAD, header_style="bold", pad_edge=False, padding=(0, 1, 0, 0))
+        for number, heading in enumerate(system_headings(advice)):
+            table.add_column(heading, justify="left" if number == 0 else "right", overflow="fold")
+        for one in advice.facts.systems:
+            chosen = one.name == advice.recommendation.system
+            table.add_row(*system_cells(one), style="bold" if chosen else "")
+        parts.append(table)
+    for curve in advice.curves:
+        parts.append(Text(f"\nLearning curve of {curve.system}: {curve_words(curve)}", style="bold"))
+        target = None if curve.reach is None else curve.reach.target
+        parts.append(Text(learning_curve_chart(_fitted(curve, advice.examples), target)))
+    parts += [Text(), recommendation_view(advice.recommendation), Text()]
+    parts += [Text(f"· {remark}", style="dim") for remark in advice.remarks]
+    parts.append(Text(f"took {time_words(advice)}", style="dim"))
+    return Group(*parts)
+
+
+def system_headings(advice: Advice) -> list[str]:
+    """Those of `system_cells`."""
+    return ["system", metric_name(advice.metric), "95% interval", "prompt tokens", "time an answer"]
+
+
+def system_cells(one: SystemFact) -> list[str]:
+    """One row of the table of systems."""
+    return [
+        f"{one.name} (forecast)" if one.forecast else one.name,
+        percent(one.value),
+        f"{100 * one.low:.1f} to {100 * one.high:.1f}",
+        "–" if one.prompt_tokens is None else f"{one.prompt_tokens:,.0f}",
+        "–" if one.seconds is None else seconds(one.seconds),
+    ]
+
+
+def curve_words(curve: Curve) -> str:
+    """What the curve says, in one line."""
+    value = f"{percent(curve.value)} ({100 * curve.low:.1f} to {100 * curve.high:.1f})"
+    verb = "has" if curve.measured else "is forecast to have"
+    what = f"with {curve.rows_forecast:,} rows it {verb} {value}"
+    if curve.reach is None:
+        return what
+    needed = "" if curve.reach.rows is None else f", with about {curve.reach.rows:,} rows"
+    answer = {"yes": f"is reached{needed}", "no": "is not reached by ten times the rows", "unclear": "is unclear"}
+    return f"{what}; the target of {percent(curve.reach.target)} {answer[curve.reach.answer]}"
+
+
+def time_words(advice: Advice) -> str:
+    """Seconds of each step, and their sum."""
+    steps = ", ".join(f"{name} {seconds(value)}" for name, value in advice.seconds.items())
+    return f"{seconds(sum(advice.seconds.values()))}: {steps}"
+
+
+def _fitted(curve: Curve, examples: int) -> LearningCurve:
+    by_rows: dict[int, list[float]] = {}
+    for point in curve.points:
+        by_rows.setdefault(point.rows, []).append(point.value)
+    return fit(points_of(list(by_rows.items()), test_rows=examples))
+
+
+def write_advice_page(advice: Advice, path: Path) -> None:
+    """advice.html: one page without scripts."""
+    write_text(path, render_page("advice.html.j2", page_context(advice)))
+
+
+def page_context(advice: Advice) -> dict[str, Any]:
+    """Everything the template says."""
+    found, target = advice.recommendation, advice.facts.target
+    shown = [
+        IntervalRow(
+            f"{one.name} (forecast)" if one.forecast else one.name,
+            one.value,
+            one.low,
+            one.high,
+            strong=one.name == found.system,
+        )
+        for one in advice.facts.systems
+    ]
+    label = f"{metric_name(advice.metric)} of every system"
+    return {
+        "title": advice.name,
+        "metric": metric_name(advice.metric),
+        "examples": plural(advice.examples, "example"),
+        "choice": CHOICES[found.choice],
+        "system": found.system or "",
+        "tested": found.tested or found.choice in ("more_data", "fix_data"),
+        "reasons": found.reasons,
+        "left_out": found.left_out,
+        "runner_up": None if found.runner_up is None else CHOICES[found.runner_up],
+        "runner_up_reason": found.runner_up_reason,
+        "changes": [(one.what, one.now, one.then, CHOICES[one.choice]) for one in found.changes],
+        "systems": interval_plot(shown, target=target, label=label) if shown else None,
+        "headings": system_headings(advice),
+        "rows": [(system_cells(one), one.name == found.system) for one in advice.facts.systems],
+        "curves": [
+            (
+                curve.system,
+                curve_words(curve),
+                learning_curve_plot(
+                    _fitted(curve, advice.examples), target=target, label=f"Learning curve of {curve.system}"
+                ),
+            )
+            for curve in advice.curves
+        ],
+        "findings": advice.findings,
+        "remarks": advice.remarks,
+        "took": time_words(advice),
+    }

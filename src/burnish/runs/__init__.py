@@ -29,6 +29,7 @@ from burnish.runs.listing import RunDiff, RunSummary, diff_runs, find_run, list_
 from burnish.runs.machine import describe_machine, git_commit, installed_versions
 from burnish.runs.sealed import count_looks, next_look, record_look
 from burnish.runs.serial import dumps, from_json, to_json
+from burnish.runs.studies import locked_study, new_study, newest_study
 
 __all__ = [
     "MANIFEST",
@@ -50,7 +51,10 @@ __all__ = [
     "git_commit",
     "installed_versions",
     "list_runs",
+    "locked_study",
     "new_run",
+    "new_study",
+    "newest_study",
     "next_look",
     "open_run",
     "read_evaluation",

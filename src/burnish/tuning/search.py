@@ -19,8 +19,8 @@ from burnish.prepare import Prepared, prepare, refuse_errors
 from burnish.progress import Progress, Silent
 from burnish.records import Trial, Tuning
 from burnish.reports.tuning import value_words, words, write_tuning_page
-from burnish.runs import RunFolder, write_json
-from burnish.tuning.folder import PAGE, RESULT, STUDY, describe, locked, new_folder, newest_folder
+from burnish.runs import RunFolder, locked_study, new_study, newest_study, write_json
+from burnish.tuning.folder import KIND, PAGE, RESULT, STUDY, describe
 from burnish.tuning.result import best_of, best_words, summarise
 from burnish.tuning.space import search_space, space_json, trial_settings
 from burnish.tuning.study import choose, importance, next_trial, open_study
@@ -82,10 +82,10 @@ def tune(
     prepared = prepared._replace(split=replace(prepared.split, test=()))  # no trial can read it
     _refuse_unmeasurable(plan, prepared)
     name = loaded.config.name
-    folder = newest_folder(root, name, same) if resume else new_folder(root, name, same, command)
+    folder = newest_study(root, KIND, name, same) if resume else new_study(root, KIND, name, same, command)
     by = prepared.task.metrics[0].name if plan.by == "metric" else "loss"
     progress.stage("tune", f"{folder}: {', '.join(plan.space)}; by validation {by}")
-    with locked(folder):
+    with locked_study(folder):
         study = open_study(folder / STUDY, loaded.config.seed)
         bench = Bench(loaded, prepared, RunFolder(folder), progress)
         try:

@@ -1,0 +1,66 @@
+"""What `burnish advise` found, as kept in advice.json."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from burnish.advice.facts import Facts, Recommendation
+from burnish.advice.learning_curve import Reach
+from burnish.records import Evaluation, Finding
+
+
+@dataclass(frozen=True, slots=True)
+class CurvePoint:
+    """A system trained on `rows` rows drawn by `seed`, measured on the held-out examples.
+
+    seconds: of the training; prompt_tokens, completion_tokens, seconds_per_example: of its answers, means.
+    """
+
+    system: str
+    rows: int
+    seed: int
+    value: float
+    seconds: float
+    seconds_per_example: float
+    prompt_tokens: float
+    completion_tokens: float
+
+
+@dataclass(frozen=True, slots=True)
+class Curve:
+    """A system's learning curve. rows: all there are to train on; value, low, high: forecast with `rows_forecast`
+    rows; measured: whether that many were trained on; reach: of the goal's target, None without one.
+    misfit: see advice/learning_curve.py."""
+
+    system: str
+    points: tuple[CurvePoint, ...]
+    rows: int
+    rows_forecast: int
+    value: float
+    low: float
+    high: float
+    measured: bool
+    misfit: bool
+    reach: Reach | None
+
+
+@dataclass(frozen=True, slots=True)
+class Advice:
+    """One recommendation and everything it rests on.
+
+    path: the study's folder; metric: the goal's; examples: held out, that systems were measured on; rows: left to
+    train on; systems: measured, in the order of the ladder; seconds: of each step; remarks: one sentence each.
+    """
+
+    name: str
+    path: str
+    metric: str
+    examples: int
+    rows: int
+    recommendation: Recommendation
+    facts: Facts
+    systems: tuple[Evaluation, ...]
+    curves: tuple[Curve, ...]
+    findings: tuple[Finding, ...]
+    seconds: dict[str, float]
+    remarks: tuple[str, ...]

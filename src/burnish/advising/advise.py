@@ -1,0 +1,282 @@
+"""The whole of `burnish advise` in order: check, hold rows out, cheap systems, small trainings, one recommendation.
+
+It stands in runs/advise-<name>-<time>-<hash>/ and goes on where it was.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+from burnish.advice.facts import Facts
+from burnish.advice.recommend import recommend
+from burnish.advice.result import Advice, Curve
+from burnish.advising.curves import SIZES_NEEDED, Points, curve_of, probe_points, sizes, tuned_points
+from burnish.advising.evidence import facts_of
+from burnish.advising.held_out import hold_out
+from burnish.config import LoadedTask, TaskConfig, load_task, task_from
+from burnish.errors import ConfigError
+from burnish.evaluation.evaluate import compare, evaluate
+from burnish.measure import Bench
+from burnish.prepare import Prepared, prepare
+from burnish.progress import Progress, Silent
+from burnish.records import Evaluation, Json, Paired, Prediction
+from burnish.reports.advice import write_advice_page
+from burnish.runs import (
+    RunFolder,
+    locked_study,
+    new_study,
+    newest_study,
+    read_predictions,
+    to_json,
+    write_json,
+    write_predictions,
+)
+
+KIND, NOUN = "advise", "advice"
+RESULT, PAGE = "advice.json", "advice.html"
+EXAMPLES, CURVE_ROWS, MINUTES = 200, 400, 15.0
+LADDER = ("majority", "prompt", "few_shot", "embedding_probe", "rag")
+
+
+def advise(
+    task: str | Path | Mapping[str, Any] | LoadedTask,
+    *,
+    systems: Sequence[str] | None = None,
+    examples: int = EXAMPLES,
+    curve_rows: int = CURVE_ROWS,
+    minutes: float = MINUTES,
+    train: bool = True,
+    runs_dir: str | Path = "runs",
+    resume: bool = False,
+    allow_bad_rows: int = 0,
+    progress: Progress | None = None,
+    command: str | None = None,
+) -> Advice:
+    """Measure what is cheaper than fine-tuning, forecast what fine-tuning would bring, and recommend one of them.
+
+    systems: names to measure (default: those that suit the task). examples: held out of the training part to measure
+    on; the sealed test is not read. curve_rows: the most rows of a small training; minutes: for all of them together
+    (three are made whatever they take); train: whether any is made. resume: go on with the newest advice of the task.
+    Raises BurnishError for everything that the user can mend, Interrupted with what was measured kept.
+    """
+    loaded = (
+        task if isinstance(task, LoadedTask) else task_from(task) if isinstance(task, Mapping) else load_task(task)
+    )
+    progress, root = progress or Silent(), Path(runs_dir)
+    for notice in loaded.notices:
+        progress.notice(notice)
+    config = loaded.config
+    names = _systems(config, systems)
+    clock = _Clock()
+    with clock("check"):
+        progress.stage("check", "reading the examples and looking for what is wrong with them")
+        prepared = prepare(loaded, allow_bad_rows=allow_bad_rows, progress=progress)
+    asked: dict[str, Json] = {
+        "config": {
+            key: value
+            for key, value in config.model_dump(mode="json", by_alias=True).items()
+            if key not in ("tune", "trackers")
+        },
+        "systems": list(names),
+        "examples": examples,
+        "data_fingerprint": prepared.fingerprint,
+    }
+    if resume:
+        folder = newest_study(root, KIND, config.name, asked, noun=NOUN)
+    else:
+        folder = new_study(root, KIND, config.name, asked, command, noun=NOUN)
+    progress.stage("advise", str(folder))
+    with locked_study(folder, noun=NOUN):
+        if any(finding.severity == "error" for finding in prepared.report.findings):
+            facts = facts_of(config, prepared.report, len(prepared.split.train), (), (), ())
+            return _keep(folder, config, prepared, facts, (), (), clock)
+        held = hold_out(prepared, config, examples)
+        progress.stage(
+            "hold out", f"{len(held.split.test)} of the training rows to measure on, {len(held.split.train):,} left"
+        )
+        evaluations, pairs = _measure(loaded, held, folder, names, clock, progress)
+        curves = _curves(loaded, held, folder, names, clock, progress, curve_rows, minutes if train else None)
+        facts = facts_of(config, prepared.report, len(held.split.train), evaluations, pairs, curves)
+        return _keep(folder, config, held, facts, evaluations, curves, clock)
+
+
+class _Clock:
+    """Seconds of each step by name."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+
+    @contextmanager
+    def __call__(self, name: str) -> Iterator[None]:
+        began = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - began
+
+
+def _systems(config: TaskConfig, wanted: Sequence[str] | None) -> tuple[str, ...]:
+    """Names of the systems to measure, in the order of the ladder; the task's other baselines come last."""
+    suits = {
+        "majority": True,
+        "prompt": True,
+        "few_shot": config.kind != "preference",
+        "embedding_probe": config.kind == "classification",
+        "rag": "rag" in config.baselines,
+    }
+    possible = [name for name in LADDER if suits[name]]
+    possible += [name for name in config.baselines if name not in LADDER]
+    if wanted is None:
+        return tuple(possible)
+    unknown = [name for name in wanted if name not in possible]
+    if unknown:
+        fix = f"name some of {', '.join(possible)}"
+        raise ConfigError("this system does not suit the task", got=unknown[0], where="--systems", fix=fix)
+    chosen = tuple(name for name in possible if name in wanted)
+    if set(chosen) <= {"majority"}:
+        raise ConfigError(
+            "the majority alone tells nothing", where="--systems", fix="add prompt or another system that answers"
+        )
+    return chosen
+
+
+def _measure(
+    loaded: LoadedTask, held: Prepared, folder: Path, names: Sequence[str], clock: _Clock, progress: Progress
+) -> tuple[list[Evaluation], list[Paired]]:
+    """Every system on the held-out examples, and every two of them compared."""
+    bench = Bench(loaded, held, _bench_folder(folder), progress)
+    test, seed = held.split.test, loaded.config.seed
+    evaluations: list[Evaluation] = []
+    answers: dict[str, list[Prediction]] = {}
+    for name in names:
+        path = folder / "predictions" / f"{name.replace(':', '_')}.jsonl"
+        with clock(name):
+            if not path.exists():
+                progress.stage("system", f"{name} on {len(test)} examples")
+                write_predictions(path, bench.predict(name, test))
+            evaluation, answers[name] = evaluate(
+                name, held.task, test, read_predictions(path), split="held_out", seed=seed
+            )
+        evaluations.append(evaluation)
+    pairs = [
+        compare(held.task, test, answers[second], answers[first], candidate=second, baseline=first, seed=seed)
+        for first, second in combinations([name for name in names if name != "majority"], 2)
+    ]
+    return evaluations, pairs
+
+
+def _bench_folder(folder: Path) -> RunFolder:
+    """The study's folder as the one of a run, which systems keep notes in."""
+    path = folder / "systems"
+    if not (path / "run.json").exists():
+        path.mkdir(exist_ok=True)
+        write_json(path / "run.json", {"format": 1, "name": NOUN, "status": "baselines"})
+    return RunFolder(path)
+
+
+def _curves(
+    loaded: LoadedTask,
+    held: Prepared,
+    folder: Path,
+    names: Sequence[str],
+    clock: _Clock,
+    progress: Progress,
+    most: int,
+    minutes: float | None,
+) -> list[Curve]:
+    """Learning curves of the embedding probe and of the model itself. minutes: None for no training of the latter."""
+    config, points = loaded.config, Points(folder)
+    rows = len(held.split.train)
+    if "embedding_probe" in names and len(sizes(rows, rows)) >= SIZES_NEEDED:
+        with clock("curve of the embedding probe"):
+            bench = _bench_folder(folder)
+            probe_points(
+                held,
+                folder,
+                points,
+                progress,
+                lambda part: Bench(loaded, part, bench, progress).system("embedding_probe"),
+            )
+    if minutes is not None and len(sizes(rows, most)) >= SIZES_NEEDED:
+        with clock("small trainings"):
+            stopped = tuned_points(loaded, held, folder, points, progress, most=most, seconds=60 * minutes)
+        if stopped:
+            progress.notice(stopped)
+    found = (
+        curve_of(
+            system,
+            points.of(system),
+            rows=rows,
+            examples=len(held.split.test),
+            target=config.goal.target,
+            minutes_per_row=config.costs.minutes_per_row,
+            wage=config.costs.hourly_wage,
+        )
+        for system in ("embedding_probe", "tuned")
+    )
+    return [curve for curve in found if curve is not None]
+
+
+def _keep(
+    folder: Path,
+    config: TaskConfig,
+    prepared: Prepared,
+    facts: Facts,
+    evaluations: Sequence[Evaluation],
+    curves: Sequence[Curve],
+    clock: _Clock,
+) -> Advice:
+    """The recommendation, in advice.json and advice.html."""
+    advice = Advice(
+        name=config.name,
+        path=str(folder),
+        metric=prepared.task.metrics[0].name,
+        examples=evaluations[0].examples if evaluations else 0,
+        rows=len(prepared.split.train),
+        recommendation=recommend(facts),
+        facts=facts,
+        systems=tuple(evaluations),
+        curves=tuple(curves),
+        findings=tuple(finding for finding in prepared.report.findings if finding.severity != "info"),
+        seconds=clock.seconds,
+        remarks=tuple(_remarks(config, evaluations, curves)),
+    )
+    write_json(folder / RESULT, record(advice))
+    write_advice_page(advice, folder / PAGE)
+    return advice
+
+
+def record(advice: Advice) -> dict[str, Json]:
+    """advice.json, and what --json prints. Views of single classes and fields are left out."""
+    found: dict[str, Json] = to_json(advice)
+    found["facts"]["context"] = advice.facts.context.model_dump(mode="json")
+    for system in found["systems"]:
+        system.pop("tables")
+    return found
+
+
+def _remarks(config: TaskConfig, evaluations: Sequence[Evaluation], curves: Sequence[Curve]) -> Iterator[str]:
+    """What a reader should know of the measurements."""
+    if evaluations:
+        yield (
+            f"Measured on {evaluations[0].examples} rows held out of the training part; the sealed test was not read. "
+            "`burnish run` is what proves it."
+        )
+    for curve in curves:
+        largest = curve.points[-1].rows
+        if curve.rows_forecast < curve.rows:
+            yield (
+                f"The curve of {curve.system} ends at {curve.rows_forecast:,} rows, ten times the {largest:,} trained "
+                f"on; {curve.rows:,} are there: --curve-rows {largest * 2} tells more."
+            )
+        if curve.misfit:
+            yield f"The points of {curve.system}'s curve lie further from it than chance allows: trust it less."
+    if evaluations and not any(curve.system == "tuned" for curve in curves):
+        yield "No small training was made, so what fine-tuning would bring is not known."
+    if not evaluations:
+        yield "No system was measured: what the check found comes first."

@@ -1,0 +1,194 @@
+"""`burnish advise` from data to recommendation, with the real embedding model and a tiny language model."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tiny import save_tiny
+
+from burnish import measure
+from burnish.advice.learning_curve import FARTHEST
+from burnish.advice.result import CurvePoint
+from burnish.advising.advise import advise, record
+from burnish.advising.curves import Points, curve_of, sizes, small_training
+from burnish.advising.held_out import hold_out, nested
+from burnish.config import TrainingConfig, task_from
+from burnish.errors import ConfigError, DataError, RunError
+from burnish.prepare import Prepared, prepare
+
+ANIMALS = {
+    "cat": ("purrs on the sofa", "chases mice at night", "washes its whiskers", "climbs the curtains"),
+    "dog": ("barks at the postman", "fetches the stick", "guards the farm", "wags its tail"),
+    "fish": ("swims in the pond", "breathes through gills", "has shining scales", "hides among the reeds"),
+}
+
+
+def make_task(folder: Path, rows: int = 240, **changes: Any) -> dict[str, Any]:
+    """Sentences whose meaning tells the label; a model too small to learn them."""
+    save_tiny(folder / "model")
+    lines = []
+    for i in range(rows):
+        label = tuple(ANIMALS)[i % 3]
+        text = f"In house {i} there is one that {ANIMALS[label][i // 3 % 4]}, says neighbour {i * 7 % 31}."
+        lines.append({"text": text, "label": label})
+    (folder / "rows.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+    return {
+        "name": "animals",
+        "kind": "classification",
+        "instruction": "name the animal",
+        "data": str(folder / "rows.jsonl"),
+        "model": str(folder / "model"),
+        "split": {"validation": 20, "test": 30},
+        "training": {"lora_r": 2, "lora_alpha": 4, "num_epochs": 1, "batch_size": 8},
+        "few_shot": {"k": 1},
+    } | changes
+
+
+@pytest.fixture
+def prepared(tmp_path: Path) -> Prepared:
+    return prepare(task_from(make_task(tmp_path)), count_tokens=False)
+
+
+def test_the_probe_is_recommended_where_meaning_tells_the_label(tmp_path: Path) -> None:
+    task = make_task(tmp_path, goal={"target": 0.9})
+    found = advise(task, runs_dir=tmp_path / "runs", examples=30, curve_rows=150)
+    assert (found.recommendation.choice, found.recommendation.system) == ("probe", "embedding_probe")
+    assert [one.system for one in found.systems] == ["majority", "prompt", "few_shot", "embedding_probe"]
+    assert {one.examples for one in found.systems} == {30}
+    assert {curve.system for curve in found.curves} == {"embedding_probe", "tuned"}
+    tuned = next(curve for curve in found.curves if curve.system == "tuned")
+    assert [point.rows for point in tuned.points] == [50, 100, 150]
+    assert tuned.rows == found.rows == 160
+    forecast = next(one for one in found.facts.systems if one.name == "tuned")
+    assert forecast.forecast
+    assert forecast.value == tuned.value
+    kept = json.loads((Path(found.path) / "advice.json").read_text(encoding="utf-8"))
+    assert kept == record(found)
+    page = (Path(found.path) / "advice.html").read_text(encoding="utf-8")
+    assert "an embedding probe" in page
+    assert page.count("<svg") >= 3
+
+
+def test_the_sealed_test_is_never_among_what_is_measured_or_trained_on(prepared: Prepared, tmp_path: Path) -> None:
+    sealed = {example.id for example in prepared.split.test}
+    config = task_from(make_task(tmp_path)).config
+    held = hold_out(prepared, config, 25)
+    parts = [{example.id for example in part} for part in (held.split.train, held.split.validation, held.split.test)]
+    assert len(parts[2]) == 25
+    assert not any(sealed & part for part in parts)
+    assert not parts[0] & parts[2]
+    assert parts[0] | parts[2] == {example.id for example in prepared.split.train}
+    assert held.split.validation == prepared.split.validation
+
+
+def test_smaller_parts_lie_in_larger_ones_and_have_every_label(prepared: Prepared) -> None:
+    small, large = ({one.id for one in nested(prepared, rows, 3).split.train} for rows in (10, 40))
+    assert small < large
+    assert {one.target for one in nested(prepared, 3, 3).split.train} == set(ANIMALS)
+    assert small != {one.id for one in nested(prepared, 10, 4).split.train}
+
+
+def test_a_later_sitting_measures_nothing_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    task = make_task(tmp_path)
+    options: dict[str, Any] = {"runs_dir": tmp_path / "runs", "examples": 30, "curve_rows": 150}
+    before = advise(task, **options)
+
+    def refuse(*_: Any, **__: Any) -> Any:
+        raise AssertionError("measured again")
+
+    for name in ("predict", "fit", "system"):
+        monkeypatch.setattr(measure.Bench, name, refuse)
+    after = advise(task, resume=True, **options)
+    assert after.path == before.path
+    assert after.recommendation == before.recommendation
+    with pytest.raises(RunError, match="has changed"):
+        advise(task | {"instruction": "which animal?"}, resume=True, **options)
+
+
+def test_data_with_errors_are_to_be_mended_before_anything_is_measured(tmp_path: Path) -> None:
+    task = make_task(tmp_path)
+    lines = (tmp_path / "rows.jsonl").read_text(encoding="utf-8").splitlines(keepends=True)
+    train, test = tmp_path / "rows.jsonl", tmp_path / "test.jsonl"
+    test.write_text("".join(lines[:60]), encoding="utf-8")  # all of the test is in train, too
+    found = advise(task | {"data": {"train": str(train), "test": str(test)}}, runs_dir=tmp_path / "runs")
+    assert found.recommendation.choice == "fix_data"
+    assert found.systems == ()
+    assert any(finding.kind == "split_leak" for finding in found.findings)
+
+
+def test_without_trainings_what_they_would_bring_is_said_to_be_unknown(tmp_path: Path) -> None:
+    found = advise(
+        make_task(tmp_path), runs_dir=tmp_path / "runs", examples=20, train=False, systems=["prompt", "majority"]
+    )
+    assert [one.system for one in found.systems] == ["majority", "prompt"]
+    assert any("not known" in remark for remark in found.remarks)
+    assert found.curves == ()
+
+
+@pytest.mark.parametrize(("names", "words"), [(["rag"], "does not suit"), (["majority"], "tells nothing")])
+def test_systems_that_cannot_be_measured_are_refused(tmp_path: Path, names: list[str], words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+        advise(make_task(tmp_path), systems=names, runs_dir=tmp_path / "runs")
+
+
+def test_too_few_rows_to_hold_any_out(tmp_path: Path) -> None:
+    task = make_task(tmp_path, rows=45, split={"validation": 5, "test": 5})
+    with pytest.raises(DataError, match="at least 10"):
+        advise(task, runs_dir=tmp_path / "runs")
+
+
+@given(st.integers(0, 100_000), st.integers(50, 5_000))
+def test_sizes_double_and_end_at_what_there_is(rows: int, most: int) -> None:
+    found = sizes(rows, most)
+    assert list(found) == sorted(set(found))
+    assert all(50 <= size <= min(rows, most) for size in found)
+    assert all(after <= 2 * before for before, after in zip(found, found[1:], strict=False))
+    if min(rows, most) >= 63:
+        assert found[-1] * 1.25 >= min(rows, most)
+
+
+@given(st.integers(1, 10_000), st.floats(0.1, 20), st.integers(1, 64))
+def test_a_small_training_takes_enough_steps_and_never_fewer_epochs_than_the_task(
+    rows: int, epochs: float, batch: int
+) -> None:
+    settings = TrainingConfig(num_epochs=epochs, batch_size=batch)
+    small = small_training(settings, rows)
+    assert small.num_epochs >= epochs
+    assert small.num_epochs <= max(epochs, 10)
+    steps = max(1.0, rows / batch) * small.num_epochs
+    assert steps >= 59.9 or small.num_epochs >= 10
+
+
+def test_a_curve_ends_at_ten_times_the_rows_trained_on(tmp_path: Path) -> None:
+    def point(rows: int, value: float) -> CurvePoint:
+        return CurvePoint("tuned", rows, 0, value, 1.0, 0.1, 20.0, 5.0)
+
+    options: dict[str, Any] = {"examples": 200, "target": 0.9, "minutes_per_row": 1.0, "wage": 30.0}
+    points = [point(50, 0.4), point(100, 0.55), point(200, 0.65)]
+    far = curve_of("tuned", points, rows=9_000, **options)
+    assert far is not None
+    assert far.rows_forecast == FARTHEST * 200
+    assert not far.measured
+    assert far.low <= far.value <= far.high
+    here = curve_of("tuned", points, rows=200, **options)
+    assert here is not None
+    assert here.measured
+    assert curve_of("tuned", points[:2], rows=200, **options) is None
+
+
+def test_points_are_kept_and_measured_once(tmp_path: Path) -> None:
+    calls = []
+
+    def measure_point() -> CurvePoint:
+        calls.append(1)
+        return CurvePoint("tuned", 50, 0, 0.5, 1.0, 0.1, 20.0, 5.0)
+
+    take: Callable[[Points], CurvePoint] = lambda points: points.take("tuned", 50, 0, measure_point)  # noqa: E731
+    assert take(Points(tmp_path)) == take(Points(tmp_path))
+    assert len(calls) == 1
