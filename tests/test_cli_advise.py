@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import yaml
+
 from advising.test_advise import make_task
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -10,7 +11,6 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tiny import save_tiny
 
 from burnish import measure
 from burnish.advice.learning_curve import FARTHEST
@@ -21,6 +21,7 @@ from burnish.advising.held_out import hold_out, nested
 from burnish.config import TrainingConfig, task_from
 from burnish.errors import ConfigError, DataError, RunError
 from burnish.prepare import Prepared, prepare
+from tiny import save_tiny
 
 ANIMALS = {
     "cat": ("purrs on the sofa", "chases mice at night", "washes its whiskers", "climbs the curtains"),
@@ -148,7 +149,7 @@ def test_sizes_double_and_end_at_what_there_is(rows: int, most: int) -> None:
     found = sizes(rows, most)
     assert list(found) == sorted(set(found))
     assert all(50 <= size <= min(rows, most) for size in found)
-    assert all(after <= 2 * before for before, after in zip(found, found[1:], strict=False))
+    assert all(after <= 2 * before for before, after in itertools.pairwise(found))
     if min(rows, most) >= 63:
         assert found[-1] * 1.25 >= min(rows, most)
 

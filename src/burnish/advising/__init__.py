@@ -1,1 +1,1 @@
-"""`burnish advise`: the cheap systems measured, small trainings, and one recommendation. The sealed test is not read."""
+"""`burnish advise`: the cheap systems measured, small trainings, and one recommendation. The test stays sealed."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import fields, replace
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -253,26 +254,27 @@ def _keep(
 
 def record(advice: Advice) -> dict[str, Json]:
     """advice.json, and what --json prints. Views of single classes and fields are left out."""
-    found: dict[str, Json] = to_json(advice)
-    found["facts"]["context"] = advice.facts.context.model_dump(mode="json")
-    for system in found["systems"]:
-        system.pop("tables")
-    return found
+    found = {field.name: getattr(advice, field.name) for field in fields(advice)}
+    facts = {field.name: getattr(advice.facts, field.name) for field in fields(advice.facts)}
+    found["facts"] = facts | {"context": advice.facts.context.model_dump(mode="json")}
+    found["systems"] = [replace(system, tables={}) for system in advice.systems]
+    plain: dict[str, Json] = to_json(found)
+    return plain
 
 
 def _remarks(config: TaskConfig, evaluations: Sequence[Evaluation], curves: Sequence[Curve]) -> Iterator[str]:
     """What a reader should know of the measurements."""
     if evaluations:
         yield (
-            f"Measured on {evaluations[0].examples} rows held out of the training part; the sealed test was not read. "
-            "`burnish run` is what proves it."
+            f"Measured on {evaluations[0].examples} rows held out of the training part; the sealed test was not "
+            "read. `burnish run` is what proves it."
         )
     for curve in curves:
         largest = curve.points[-1].rows
         if curve.rows_forecast < curve.rows:
             yield (
-                f"The curve of {curve.system} ends at {curve.rows_forecast:,} rows, ten times the {largest:,} trained "
-                f"on; {curve.rows:,} are there: --curve-rows {largest * 2} tells more."
+                f"The curve of {curve.system} ends at {curve.rows_forecast:,} rows, ten times the {largest:,} "
+                f"trained on; {curve.rows:,} are there: --curve-rows {largest * 2} tells more."
             )
         if curve.misfit:
             yield f"The points of {curve.system}'s curve lie further from it than chance allows: trust it less."
