@@ -89,7 +89,7 @@ class Points:
 def probe_points(
     prepared: Prepared, folder: Path, points: Points, progress: Progress, make: Callable[[Prepared], Any]
 ) -> None:
-    """The embedding probe on growing parts of the rows, PROBE_SEEDS draws of each. make: a probe of a training part."""
+    """The embedding probe on growing parts of the rows, PROBE_SEEDS draws of each. make: a probe of such a part."""
     train, examples = prepared.split.train, prepared.split.test
     for rows in sizes(len(train), len(train)):
         for seed in range(PROBE_SEEDS if rows < len(train) else 1):
