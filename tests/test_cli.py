@@ -25,6 +25,7 @@ from burnish.runs import find_run, new_run, read_json, read_jsonl
 
 GROUP: Any = typer.main.get_command(app)
 COMMANDS = list(GROUP.commands)
+INNER = [(name, below) for name in COMMANDS for below in getattr(GROUP.commands[name], "commands", {})]
 ESCAPE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
 LABELS = ("red", "green", "blue", "café")
 
@@ -80,6 +81,17 @@ def test_help_has_an_example_and_explains_every_option(name: str):
         assert getattr(parameter, "help", None), f"{name}: {parameter.name} is not explained"
         if parameter.param_type_name == "option":
             assert parameter.opts[0] in done.out
+
+
+@pytest.mark.parametrize(("name", "below"), INNER)
+def test_help_of_a_command_in_a_group(name: str, below: str):
+    done = call(name, below, "--help")
+    assert done.status == 0
+    assert re.search(rf"Examples:\n(  .*\n)*? +.*burnish {name} {below}\b", done.out)
+    assert f"did you mean {below}?" in call(name, below + "x").err
+    command = GROUP.commands[name].commands[below]
+    assert command.short_help
+    assert all(getattr(parameter, "help", None) for parameter in command.params)
 
 
 def test_help_without_a_command():

@@ -118,7 +118,11 @@ def cli_commands() -> Commands:
                     found[name] = not getattr(parameter, "is_flag", False)
         return found
 
-    return {"": options(group)} | {name: options(command) for name, command in group.commands.items()}
+    found = {"": options(group)}
+    for name, command in group.commands.items():
+        inner = getattr(command, "commands", {})
+        found |= {f"{name} {below}": options(each) for below, each in inner.items()} or {name: options(command)}
+    return found
 
 
 def command_lines(text: str) -> Iterator[str]:
@@ -142,6 +146,8 @@ def wrong_command(line: str, commands: Commands) -> str | None:
     if not words:
         return None
     name = "" if words[0].startswith("-") else words.pop(0)
+    if words and f"{name} {words[0]}" in commands:
+        name = f"{name} {words.pop(0)}"
     if name not in commands:
         return f"{line}: there is no command {name}"
     known = commands[name]
@@ -171,7 +177,8 @@ def test_commands_exist(path: Path) -> None:
 
 
 def test_every_command_is_documented() -> None:
-    shown = {line.split()[1] for path in DOCUMENTS for line in command_lines(text_of(path)) if " " in line}
+    lines = [line.split()[1:] for path in DOCUMENTS for line in command_lines(text_of(path)) if " " in line]
+    shown = {" ".join(words[:count]) for words in lines for count in (1, 2)}
     assert set(cli_commands()) - {""} - shown == set()
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 import burnish
+from burnish.data.lineage import file_states, run_rows
 from burnish.errors import DataError, RunError
 from burnish.runs import count_looks, read_json, read_jsonl, verify_folder
 from tiny import save_tiny
@@ -83,6 +84,16 @@ def test_the_sealed_test_is_in_no_training_row(finished):
     split = read_json(finished.path / "split.json")
     assert not set(split["test"]) & (set(split["train"]) | set(split["validation"]))
     assert [row["id"] for row in read_jsonl(finished.path / "test_examples.jsonl")] == split["test"]
+
+
+def test_every_example_keeps_its_place(finished):
+    split, rows = read_json(finished.path / "split.json"), run_rows(finished.path)
+    for part in ("train", "validation", "test"):
+        assert [row.id for row in rows if row.part == part] == split[part]
+    (file,) = {row.source.file for row in rows}
+    assert sorted(row.source.line for row in rows) == list(range(1, len(rows) + 1))
+    (state,) = file_states(read_json(finished.path / "run.json")["data_files"])
+    assert (state.name, state.now) == (file, "unchanged")
 
 
 def test_the_short_prompt_saves_tokens(finished):

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from burnish.config import LoadedTask, TaskConfig, load_task, task_from
+from burnish.data.lineage import LINEAGE, lineage_lines, read_files
 from burnish.errors import RunError
 from burnish.evaluation.evaluate import comparisons, evaluate
 from burnish.evaluation.gate import best_baseline, decide
@@ -341,7 +342,8 @@ def _keep_split(folder: RunFolder, prepared: Prepared, progress: Progress) -> No
     ids: dict[str, Json] = {name: [example.id for example in part] for name, part in parts.items()}
     write_json(path, ids | {"sealed_hash": split.sealed_hash})
     write_jsonl(folder.path / "test_examples.jsonl", (prepared.shown(example) for example in split.test))
-    folder.update(data_fingerprint=prepared.fingerprint)
+    write_jsonl(folder.path / LINEAGE, lineage_lines(split, prepared.extras))
+    folder.update(data_fingerprint=prepared.fingerprint, data_files=read_files(split, prepared.extras))
     sizes = ", ".join(f"{len(part):,} {name}" for name, part in parts.items())
     progress.stage("split", f"{sizes}; sealed test {split.sealed_hash[:12]}")
 

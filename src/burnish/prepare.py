@@ -86,6 +86,12 @@ def prepare(
     return Prepared(task, split, report, fingerprint, labels, extras)
 
 
+def read_labelled(loaded: LoadedTask, allow_bad_rows: int, progress: Progress) -> list[Example]:
+    """Every row of a task's files, whatever its part. Raises DataError with the first bad rows."""
+    data = loaded.config.data
+    return _read(loaded, [*data.train, *data.validation, *data.test], allow_bad_rows, progress)
+
+
 def refuse_errors(report: DataReport, progress: Progress) -> None:
     """Tell what the check found; DataError for the first error among it."""
     errors = [finding for finding in report.findings if finding.severity == "error"]

@@ -20,17 +20,19 @@ FLIPS = 20
 
 
 def test_the_joint_by_hand():
-    # Thresholds: mean 0.7 of class 0 among the rows labelled 0, mean 0.6 of class 1 among those labelled 1.
-    probabilities = np.array([[0.9, 0.1], [0.9, 0.1], [0.3, 0.7], [0.2, 0.8], [0.3, 0.7], [0.7, 0.3]])
+    # Thresholds: a mean of 0.617 of class 0 among the rows labelled 0, of 0.65 of class 1 among those labelled 1.
+    probabilities = np.array([[0.9, 0.1], [0.9, 0.1], [0.05, 0.95], [0.05, 0.95], [0.05, 0.95], [0.95, 0.05]])
     labels = np.array([0, 0, 0, 1, 1, 1])
     assert confident_joint(probabilities, labels).tolist() == [[2, 1], [1, 2]]
     shares = calibrated_joint(confident_joint(probabilities, labels), labels)
     np.testing.assert_allclose(shares, [[2 / 6, 1 / 6], [1 / 6, 2 / 6]])
     found = suspects(probabilities, labels)
     assert found.expected == pytest.approx(2)
-    assert found.rows.tolist() == [2, 5]  # both 7 to 3 against their label: the earlier one first
+    assert found.rows.tolist() == [2, 5]  # both 19 to 1 against their label: the earlier one first
     assert found.better.tolist() == [1, 0]
-    np.testing.assert_allclose(found.odds, 7 / 3)
+    np.testing.assert_allclose(found.odds, 19)
+    mild = np.where(probabilities == 0.05, 0.1, np.where(probabilities == 0.95, 0.9, probabilities))
+    assert suspects(mild, labels).rows.tolist() == []  # 9 to 1 is not enough
 
 
 def test_the_joint_is_that_of_cleanlab():

@@ -6,7 +6,21 @@ from typing import Annotated
 
 import typer
 
-from burnish.cli import advise, cost, data, estimate, export, machine, predict, probe, run, runs, tune
+from burnish.cli import (
+    advise,
+    cost,
+    data,
+    estimate,
+    export,
+    machine,
+    next_labels,
+    predict,
+    probe,
+    run,
+    runs,
+    tune,
+    versions,
+)
 from burnish.cli.options import examples
 from burnish.cli.shell import Shell
 
@@ -53,9 +67,40 @@ app.command(
     epilog=examples(
         "burnish check my-task",
         "burnish check rows.csv --kind classification",
+        "burnish check my-task --requests requests.txt --html check.html",
         "burnish check my-task --json | jq '.findings[] | select(.severity == \"error\")'",
     ),
 )(data.check)
+data_app = typer.Typer(cls=Shell, rich_markup_mode=None, no_args_is_help=True)
+app.add_typer(
+    data_app,
+    name="data",
+    short_help="Versions of data, where rows came from, what to label next.",
+    help="Versions of data, where a run's rows came from, and which rows to label next.",
+    epilog=examples(
+        "burnish data diff latest my-task",
+        "burnish data lineage latest",
+        "burnish data next my-task --from unlabelled.txt",
+    ),
+)
+data_app.command(
+    "diff",
+    short_help="What happened between two versions of data.",
+    epilog=examples(
+        "burnish data diff old.jsonl new.jsonl",
+        "burnish data diff latest my-task --json | jq .moved.counts",
+    ),
+)(versions.diff)
+data_app.command(
+    "lineage",
+    short_help="Where a run's examples came from.",
+    epilog=examples("burnish data lineage latest", "burnish data lineage latest rows.jsonl:17"),
+)(versions.lineage)
+data_app.command(
+    "next",
+    short_help="Which rows to label next.",
+    epilog=examples("burnish data next my-task --from unlabelled.txt -n 100 --out to-label.jsonl"),
+)(next_labels.next_labels)
 app.command(
     "tokens",
     short_help="Show training examples as the model sees them.",

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
-from burnish.cli.inspection import Inspector, RequestsFile, SampleSize, UseEmbeddings
+from burnish.cli.inspection import HtmlFile, Inspector, RequestsFile, SampleSize, UseEmbeddings
 from burnish.cli.options import AllowBadRows, AsJson, Overrides, TaskFile
 from burnish.cli.shell import print_json, show
 from burnish.errors import ConfigError
@@ -53,6 +53,7 @@ def check(
     embeddings: UseEmbeddings = None,
     sample: SampleSize = 5000,
     requests: RequestsFile = None,
+    html: HtmlFile = None,
     as_json: AsJson = False,
     allow_bad_rows: AllowBadRows = 0,
     overrides: Overrides = None,
@@ -83,10 +84,19 @@ def check(
         if checked.bad:
             progress.notice(f"{checked.bad} bad rows were left out, as --allow-bad-rows allows", warning=True)
         checked = checked._replace(report=inspector.complete(checked.report))
+        if html is not None:
+            from burnish.reports.check_page import write_check_page
+
+            write_check_page(str(source), checked.report, inspector.found, html)
+            progress.notice(f"page: {html}")
     if as_json:
         print_json(_as_json(checked))
     else:
         show(data_report_view(checked.report))
+        if inspector.found is not None:
+            from burnish.reports.inspection import inspection_view
+
+            show(inspection_view(inspector.found))
     return FINDINGS_STATUS if any(f.severity == "error" for f in checked.report.findings) else 0
 
 

@@ -15,6 +15,7 @@ from burnish.records import DataReport, Example, Kind
 if TYPE_CHECKING:
     from burnish.config.settings import DataConfig
     from burnish.data.logistic import Vectors
+    from burnish.inspection.inspect import Embed, Inspection
     from burnish.inspection.sample import Sampler
     from burnish.progress import Progress
 
@@ -40,6 +41,12 @@ RequestsFile = Annotated[
 ]
 
 
+HtmlFile = Annotated[
+    Path | None,
+    typer.Option("--html", metavar="FILE", help="Write a page with plots, too.", show_default=False),
+]
+
+
 class Inspector:
     """Collects rows while they are read, and looks at them afterwards."""
 
@@ -58,6 +65,7 @@ class Inspector:
         self._size = size
         self._progress = progress
         self._sampler: Sampler | None = None
+        self.found: Inspection | None = None  # what `complete` found
 
     def observer(self, kind: Kind, data: DataConfig | None = None) -> Callable[[Example, str], None] | None:
         """What is to be shown every row and its part; None when the embedding checks are off.
@@ -87,22 +95,28 @@ class Inspector:
         from burnish.inspection.inspect import inspect
 
         try:
-            found = inspect(self._sampler.sample(), self._embed)
+            found = inspect(self._sampler.sample(), embedder(self._progress))
         except ModelError as error:
             if self._wanted:
                 raise
             reason = str(error).replace("\n", " ")
             self._progress.notice(f"no embedding checks (--no-embeddings asks for that): {reason}", warning=True)
             return report
+        self.found = found
         if found is None:
             return report
         findings = told([*report.findings, *found.findings])
         return replace(report, findings=findings, stats={**report.stats, "inspection": found.stats()})
 
-    def _embed(self, texts: Sequence[str]) -> Vectors:
+
+def embedder(progress: Progress) -> Embed:
+    """Texts to vectors, told on `progress`. The model is loaded when it is first asked."""
+
+    def embed(texts: Sequence[str]) -> Vectors:
         from burnish.models.embed import load_embedder
 
-        progress = self._progress
         progress.stage("embed", f"{len(texts):,} rows")
-        embedder = load_embedder(progress=progress)
-        return embedder.embed(texts, lambda done, total: progress.advance("rows embedded", done, total))
+        model = load_embedder(progress=progress)
+        return model.embed(texts, lambda done, total: progress.advance("rows embedded", done, total))
+
+    return embed

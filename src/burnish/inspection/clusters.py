@@ -13,6 +13,7 @@ from burnish.inspection.neighbours import far_limit, nearest_similarity
 from burnish.inspection.words import distinctive
 
 COUNTS = (3, 5, 8, 12, 18, 26)  # clusters that are tried
+AS_GOOD = 0.02  # silhouettes this near to the best are as good: then more clusters say more
 TRIED_ON = 1500  # rows on which the number of clusters is chosen
 THIN = 0.02  # of the rows: below that a subject is hardly covered
 NAMED_BY = 3  # words
@@ -33,17 +34,19 @@ class Cluster(NamedTuple):
 
 class Clusters(NamedTuple):
     """clusters: the largest first; of: the cluster of each row; silhouette: from -1 to 1, how well they part
-    (Rousseeuw 1987); edge_cases: rows unlike all others, the loneliest first."""
+    (Rousseeuw 1987); edge_cases: rows unlike all others, the loneliest first; likeness: [rows], the cosine of each
+    row and the row nearest to it."""
 
     clusters: tuple[Cluster, ...]
     of: Indices
     silhouette: float
     edge_cases: Indices
+    likeness: NDArray[np.float32]
 
 
 def find_clusters(vectors: Vectors, texts: Sequence[str], *, seed: int = 0) -> Clusters:
-    """K-means on vectors of length 1, [rows, dimension]; of several numbers of clusters the one with the highest
-    silhouette. Needs at least 20 rows."""
+    """K-means on vectors of length 1, [rows, dimension]; of several numbers of clusters the largest whose
+    silhouette is within AS_GOOD of the best. Needs at least 20 rows."""
     count, silhouette = _choose_count(vectors, seed)
     model = _kmeans(count, seed).fit(vectors)
     sizes = np.bincount(model.labels_, minlength=count)
@@ -51,7 +54,8 @@ def find_clusters(vectors: Vectors, texts: Sequence[str], *, seed: int = 0) -> C
     of = np.argsort(order)[model.labels_]
     distances = ((vectors - model.cluster_centers_[model.labels_]) ** 2).sum(axis=1)
     found = [_cluster(place, of, distances, texts) for place in range(count) if sizes[order[place]]]
-    return Clusters(tuple(found), of, silhouette, edge_cases(vectors))
+    likeness = nearest_similarity(vectors, vectors, same=True)
+    return Clusters(tuple(found), of, silhouette, edge_cases(vectors), likeness)
 
 
 def edge_cases(vectors: Vectors) -> Indices:
@@ -85,8 +89,11 @@ def _choose_count(vectors: Vectors, seed: int) -> tuple[int, float]:
         labels = _kmeans(count, seed).fit_predict(some)
         if 1 < len(set(labels.tolist())) < len(some):
             tried.append((float(silhouette_score(some, labels)), count))
-    best = max(tried, default=(0.0, 1))
-    return best[1], best[0]
+    best = max(tried, default=(0.0, 1))[0]
+    silhouette, count = max(
+        ((s, c) for s, c in tried if s >= best - AS_GOOD), key=lambda one: one[1], default=(0.0, 1)
+    )
+    return count, silhouette
 
 
 def _kmeans(count: int, seed: int) -> Any:

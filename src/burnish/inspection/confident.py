@@ -11,6 +11,7 @@ Numbers = NDArray[np.float64]
 Indices = NDArray[np.intp]
 
 _TINY = 1e-12
+LEAST_ODDS = 10.0
 
 
 class Suspects(NamedTuple):
@@ -25,19 +26,19 @@ class Suspects(NamedTuple):
 
 
 def suspects(probabilities: Numbers, labels: Indices) -> Suspects:
-    """The rows that are most against their label, as many as the confident joint says are wrong.
+    """The rows that are most against their label, at most as many as the confident joint says are wrong.
 
     probabilities: [rows, classes], of each row by a model that did not see it; labels: [rows], as given.
-    A suspect row's most likely class is not its label. Rows are ranked by the ratio of the two probabilities. How
-    many are wrong is the part of the calibrated joint off its diagonal (equation 3 of the paper), taken over all
-    classes at once ("prune by noise rate" takes it class by class, which needs more wrong labels than a good data
-    set has).
+    A suspect row's most likely class is at least LEAST_ODDS times as likely as its label. Rows are ranked by this
+    ratio. How many are wrong is the part of the calibrated joint off its diagonal (equation 3 of the paper), taken
+    over all classes at once ("prune by noise rate" takes it class by class, which needs more wrong labels than a good
+    data set has).
     """
     rows = np.arange(len(labels))
     given = probabilities[rows, labels]
     likely = probabilities.argmax(axis=1)
     odds = probabilities[rows, likely] / np.maximum(given, _TINY)
-    against = np.flatnonzero(likely != labels)
+    against = np.flatnonzero(odds >= LEAST_ODDS)
     shares = calibrated_joint(confident_joint(probabilities, labels), labels)
     expected = float(len(labels) * (shares.sum() - np.trace(shares)))
     ranked = against[np.argsort(-odds[against], kind="stable")][: round(expected)]

@@ -126,7 +126,7 @@ def shift_findings(shift: Shift, items: Sequence[Item], size: int) -> list[Findi
                 len(shift.lonely),
                 f"{shift.uncovered:.0%} of {named} are farther from every training row than {COVERED:.0%} of the "
                 f"training rows are from one another",
-                "Label rows like these, the ones named here first.",
+                "Label rows like these; `burnish data next` chooses which.",
                 tuple(items[row].source for row in shift.lonely[:SHOWN]),
             )
         )

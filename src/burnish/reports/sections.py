@@ -343,21 +343,28 @@ def confidence_context(data: RunData) -> Context | None:
 
 def data_context(data: RunData) -> Context | None:
     """Rows, splits, classes, lengths, findings, the sealed test."""
-    stats = data.data.get("stats") or {}
     if not (data.data or data.split):
         return None
-    classes = summary.class_counts(stats)
-    bins = summary.token_histogram(stats)
     return {
         "rows": data.data.get("rows"),
         "splits": [(name, _size(data.split[name])) for name in ("train", "validation", "test") if name in data.split],
         "sealed_hash": str(data.split.get("sealed_hash") or ""),
         "looks": data.verdict.get("looks", data.split.get("looks")),
+        **rows_context(data.data),
+    }
+
+
+def rows_context(report: Mapping[str, Any]) -> Context:
+    """Classes, lengths and findings of a data check; report: a DataReport as a mapping."""
+    stats = report.get("stats") or {}
+    classes = summary.class_counts(stats)
+    bins = summary.token_histogram(stats)
+    return {
         "classes": plots.bar_plot(classes, label="Examples of each class") if classes else None,
         "class_count": len(classes),
         "length_facts": choices.pair_facts(stats) + summary.token_facts(stats),
         "lengths": plots.histogram(bins, x_name="tokens", label="Length of the examples in tokens") if bins else None,
-        "findings": [_finding(finding) for finding in data.data.get("findings") or ()],
+        "findings": [_finding(finding) for finding in report.get("findings") or ()],
     }
 
 
