@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -12,6 +13,7 @@ Indices = NDArray[np.intp]
 
 _TINY = 1e-12
 LEAST_ODDS = 10.0
+SLACK = 1.25  # the estimate of how many are wrong is itself uncertain
 
 
 class Suspects(NamedTuple):
@@ -26,7 +28,7 @@ class Suspects(NamedTuple):
 
 
 def suspects(probabilities: Numbers, labels: Indices) -> Suspects:
-    """The rows that are most against their label, at most as many as the confident joint says are wrong.
+    """The rows that are most against their label, few more than the confident joint says are wrong.
 
     probabilities: [rows, classes], of each row by a model that did not see it; labels: [rows], as given.
     A suspect row's most likely class is at least LEAST_ODDS times as likely as its label. Rows are ranked by this
@@ -41,7 +43,7 @@ def suspects(probabilities: Numbers, labels: Indices) -> Suspects:
     against = np.flatnonzero(odds >= LEAST_ODDS)
     shares = calibrated_joint(confident_joint(probabilities, labels), labels)
     expected = float(len(labels) * (shares.sum() - np.trace(shares)))
-    ranked = against[np.argsort(-odds[against], kind="stable")][: round(expected)]
+    ranked = against[np.argsort(-odds[against], kind="stable")][: math.ceil(SLACK * expected)]
     return Suspects(ranked, likely[ranked], odds[ranked], expected)
 
 
