@@ -29,6 +29,8 @@ def test_sentences_tell_chance_from_miscalibration():
     (sure,) = calibration_sentences(found(part()))
     assert "claims 95.0% right, 80.0% are" in sure
     assert "15.0% is more than chance: tuned is too sure" in sure
+    (mixed,) = calibration_sentences(found(part(confidence=0.81)))
+    assert "too sure of some answers and not sure enough of others" in mixed
     (modest,) = calibration_sentences(found(part(confidence=0.6)))
     assert "not sure enough" in modest
     (fine,) = calibration_sentences(found(part(error=0.04)))
@@ -62,7 +64,7 @@ def test_runs_without_it_show_the_plain_plot(tmp_path):
     data = read_run(run)
     assert calibration_context(data) is None
     page = render_report(data)
-    assert "What can be left to it" not in page
+    assert "Confidence needed" not in page
     assert "exactly as right as it claims" in page
 
 

@@ -31,7 +31,7 @@ def test_page_card_and_terminal_say_the_same(tmp_path):
     for told in (page, card.replace("\\_", "_"), " ".join(text.split())):
         assert SENTENCE in told
         assert "2 slices with fewer than 10 examples are not compared" in told
-    assert "10 more" in page
+    assert "38 more" in page
     assert "class: Knee" in text
     assert "Part 47" not in text  # the worst dozen
 

@@ -53,11 +53,14 @@ def calibration_sentences(found: Record) -> list[str]:
     raw, scaled, temperature = found["raw"], found["scaled"], found["temperature"]
     gap = raw["confidence"] - raw["accuracy"]
     seen = raw["error"] > raw["chance_high"]
-    side = "too sure" if gap > 0 else "not sure enough"
+    # Too sure here and not sure enough there may cancel out on the whole.
+    side = "is too sure" if gap > 0 else "is not sure enough"
+    if abs(gap) < raw["error"] / 2:
+        side = "is too sure of some answers and not sure enough of others"
     sentences = [
         f"Confidence claims {percent(raw['confidence'])} right, {percent(raw['accuracy'])} are. "
         + (
-            f"The calibration error of {percent(raw['error'])} is more than chance: {found['system']} is {side}."
+            f"The calibration error of {percent(raw['error'])} is more than chance: {found['system']} {side}."
             if seen
             else f"A calibration error of {percent(raw['error'])} is within what a perfectly calibrated system shows "
             f"on {count(raw['examples'])} examples (up to {percent(raw['chance_high'])})."
@@ -69,7 +72,8 @@ def calibration_sentences(found: Record) -> list[str]:
             f"A temperature of {temperature:.2f}, fitted on {count(found['fitted_on'])} validation answers, "
             f"{'brings' if better else 'changes'} the error to {percent(scaled['error'])} on the sealed test and the "
             f"log loss from {raw['log_loss']:.3f} to {scaled['log_loss']:.3f}"
-            f"{'' if better else ': it does not help here'}. `burnish predict` applies it."
+            f"{'' if better else ': it does not help here'}. It is chosen on validation alone, and burnish predict "
+            f"applies it."
         )
     return sentences
 

@@ -14,7 +14,7 @@ from burnish.reports.text import count, metric_name, one_line, percent, plural, 
 from burnish.reports.views import Listing
 
 PLOTTED = 14  # slices of the plot: the worst ones
-SHOWN = 40  # rows of the table that are not folded away
+SHOWN = 12  # rows of the table that are not folded away
 IN_TERMINAL = 12
 WORDS = {"worse": "worse", "better": "better", "unclear": ""}
 
