@@ -41,7 +41,6 @@ def calibration_context(data: RunData) -> dict[str, Any] | None:
                 "wanted": percent(point["wanted"], 0),
                 "confidence": percent(point["confidence"], 1) if point["share"] else "–",
                 "share": percent(point["share"]) if point["share"] else "none",
-                "accuracy": percent(point["accuracy"]) if point["share"] else "–",
             }
             for point in found["coverage"]
         ],
