@@ -18,9 +18,11 @@ from burnish.advice.result import CurvePoint
 from burnish.advising.advise import advise, record
 from burnish.advising.curves import Points, curve_of, sizes, small_training
 from burnish.advising.held_out import hold_out, nested
+from burnish.advising.models import rank_models
 from burnish.config import TrainingConfig, task_from
 from burnish.errors import ConfigError, DataError, RunError
 from burnish.prepare import Prepared, prepare
+from burnish.progress import Silent
 from tiny import save_tiny
 
 ANIMALS = {
@@ -74,6 +76,18 @@ def test_the_probe_is_recommended_where_meaning_tells_the_label(tmp_path: Path) 
     page = (Path(found.path) / "advice.html").read_text(encoding="utf-8")
     assert "an embedding probe" in page
     assert page.count("<svg") >= 3
+
+
+def test_the_model_that_knows_the_language_predicts_the_text_best(tmp_path: Path) -> None:
+    loaded = task_from(make_task(tmp_path))
+    prepared = prepare(loaded)
+    first, second = rank_models(loaded, prepared, [str(tmp_path / "model"), "smollm2-135m-instruct"], Silent())
+    assert first.candidate.name == "smollm2-135m-instruct"
+    assert first.fits
+    bits = (first.candidate.bits_per_character, second.candidate.bits_per_character)
+    assert 0.5 < bits[0] < 3 < bits[1]  # type: ignore[operator]
+    assert first.candidate.memory is not None
+    assert first.candidate.memory > 10**8
 
 
 def test_the_sealed_test_is_never_among_what_is_measured_or_trained_on(prepared: Prepared, tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A model that could be tuned. parameters: their number. languages: ISO 639-1 codes it was trained on, empty when
+    """A model that could be tuned. parameters: their number. languages: names of those it was trained on, empty when
     not known. licence: SPDX name, None when not known. memory: bytes that its training takes (burnish estimate),
     None when not known. bits_per_character: of the user's own text, None when not measured: per token is not
     comparable, since every model cuts text differently (Gao et al. 2020, The Pile, section 3.1). context: tokens."""
@@ -24,7 +24,7 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class Needs:
-    """What a model has to fit. language: ISO 639-1; licences: those allowed, empty for any; memory: bytes there are;
+    """What a model has to fit. language: its name; licences: those allowed, empty for any; memory: bytes there are;
     context: tokens of the longest example."""
 
     language: str | None = None

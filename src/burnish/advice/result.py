@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from burnish.advice.candidates import Ranked
 from burnish.advice.facts import Facts, Recommendation
 from burnish.advice.learning_curve import Reach
 from burnish.records import Evaluation, Finding
@@ -49,7 +50,8 @@ class Advice:
     """One recommendation and everything it rests on.
 
     path: the study's folder; metric: the goal's; examples: held out, that systems were measured on; rows: left to
-    train on; systems: measured, in the order of the ladder; seconds: of each step; remarks: one sentence each.
+    train on; systems: measured, in the order of the ladder; models: candidates ranked, where any were named; seconds:
+    of each step; remarks: one sentence each.
     """
 
     name: str
@@ -62,5 +64,6 @@ class Advice:
     systems: tuple[Evaluation, ...]
     curves: tuple[Curve, ...]
     findings: tuple[Finding, ...]
+    models: tuple[Ranked, ...]
     seconds: dict[str, float]
     remarks: tuple[str, ...]

@@ -13,12 +13,14 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any
 
+from burnish.advice.candidates import Ranked
 from burnish.advice.facts import Facts
 from burnish.advice.recommend import recommend
 from burnish.advice.result import Advice, Curve
 from burnish.advising.curves import SIZES_NEEDED, Points, curve_of, probe_points, sizes, tuned_points
 from burnish.advising.evidence import facts_of
 from burnish.advising.held_out import hold_out
+from burnish.advising.models import rank_models
 from burnish.config import LoadedTask, TaskConfig, load_task, task_from
 from burnish.errors import ConfigError
 from burnish.evaluation.evaluate import compare, evaluate
@@ -52,6 +54,7 @@ def advise(
     curve_rows: int = CURVE_ROWS,
     minutes: float = MINUTES,
     train: bool = True,
+    models: Sequence[str] = (),
     runs_dir: str | Path = "runs",
     resume: bool = False,
     allow_bad_rows: int = 0,
@@ -62,7 +65,8 @@ def advise(
 
     systems: names to measure (default: those that suit the task). examples: held out of the training part to measure
     on; the sealed test is not read. curve_rows: the most rows of a small training; minutes: for all of them together
-    (three are made whatever they take); train: whether any is made. resume: go on with the newest advice of the task.
+    (three are made whatever they take); train: whether any is made. models: candidates
+    to rank for the task beside its own. resume: go on with the newest advice of the task.
     Raises BurnishError for everything that the user can mend, Interrupted with what was measured kept.
     """
     loaded = (
@@ -95,7 +99,7 @@ def advise(
     with locked_study(folder, noun=NOUN):
         if any(finding.severity == "error" for finding in prepared.report.findings):
             facts = facts_of(config, prepared.report, len(prepared.split.train), (), (), ())
-            return _keep(folder, config, prepared, facts, (), (), clock)
+            return _keep(folder, config, prepared, facts, (), (), (), clock)
         held = hold_out(prepared, config, examples)
         progress.stage(
             "hold out", f"{len(held.split.test)} of the training rows to measure on, {len(held.split.train):,} left"
@@ -103,7 +107,11 @@ def advise(
         evaluations, pairs = _measure(loaded, held, folder, names, clock, progress)
         curves = _curves(loaded, held, folder, names, clock, progress, curve_rows, minutes if train else None)
         facts = facts_of(config, prepared.report, len(held.split.train), evaluations, pairs, curves)
-        return _keep(folder, config, held, facts, evaluations, curves, clock)
+        ranked: tuple[Ranked, ...] = ()
+        if models:
+            with clock("models"):
+                ranked = rank_models(loaded, held, list(dict.fromkeys([config.model, *models])), progress)
+        return _keep(folder, config, held, facts, evaluations, curves, ranked, clock)
 
 
 class _Clock:
@@ -230,6 +238,7 @@ def _keep(
     facts: Facts,
     evaluations: Sequence[Evaluation],
     curves: Sequence[Curve],
+    models: tuple[Ranked, ...],
     clock: _Clock,
 ) -> Advice:
     """The recommendation, in advice.json and advice.html."""
@@ -244,6 +253,7 @@ def _keep(
         systems=tuple(evaluations),
         curves=tuple(curves),
         findings=tuple(finding for finding in prepared.report.findings if finding.severity != "info"),
+        models=models,
         seconds=clock.seconds,
         remarks=tuple(_remarks(config, evaluations, curves)),
     )

@@ -30,6 +30,10 @@ def advise(
     no_train: Annotated[
         bool, typer.Option("--no-train", help="Make no small trainings: cheap systems only.")
     ] = False,
+    model: Annotated[
+        list[str] | None,
+        typer.Option("--model", metavar="NAME", help="Rank this model, too. Repeatable."),
+    ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the newest advice of this task.")] = False,
     as_json: AsJson = False,
     quiet: Quiet = False,
@@ -63,6 +67,7 @@ def advise(
                 curve_rows=curve_rows,
                 minutes=minutes,
                 train=not no_train,
+                models=model or (),
                 runs_dir=runs_dir,
                 resume=resume,
                 allow_bad_rows=allow_bad_rows,

@@ -91,6 +91,8 @@ def advice_view(advice: Advice) -> RenderableType:
         target = None if curve.reach is None else curve.reach.target
         parts.append(Text(learning_curve_chart(_fitted(curve, advice.examples), target)))
     parts += [Text(), recommendation_view(advice.recommendation), Text()]
+    if advice.models:
+        parts += [Text("Models", style="bold"), candidates_view(advice.models), Text()]
     parts += [Text(f"· {remark}", style="dim") for remark in advice.remarks]
     parts.append(Text(f"took {time_words(advice)}", style="dim"))
     return Group(*parts)
@@ -180,6 +182,10 @@ def page_context(advice: Advice) -> dict[str, Any]:
                 ),
             )
             for curve in advice.curves
+        ],
+        "models": [
+            (one.candidate.name, f"{one.candidate.parameters:,}", "; ".join([*one.against, *one.remarks]), one.fits)
+            for one in advice.models
         ],
         "findings": advice.findings,
         "remarks": advice.remarks,
