@@ -438,6 +438,8 @@ def test_planted_broken_links_are_found() -> None:
     [
         ("burnish", None),
         ("burnish run my-task --set training.num_epochs=1 --resume", None),
+        ("burnish prompt tune my-task --rounds 2", None),
+        ("burnish prompt tuen my-task", "no command prompt"),
         ("burnish run my-task --runs-dir=elsewhere", None),
         ("burnish predict latest 'a --b c'", None),
         ("burnish rum my-task", "no command rum"),

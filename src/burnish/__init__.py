@@ -32,6 +32,7 @@ if TYPE_CHECKING:
         BurnishError,
         ConfigError,
         DataError,
+        HostedError,
         Interrupted,
         ModelError,
         Problem,
@@ -93,7 +94,9 @@ _HOMES = {
     "burnish.data.inputs": "read_inputs",
     "burnish.data.load": "iter_examples read_examples",
     "burnish.data.split": "split_examples",
-    "burnish.errors": ("BurnishError ConfigError DataError Interrupted ModelError Problem RunError TrainingError"),
+    "burnish.errors": (
+        "BurnishError ConfigError DataError HostedError Interrupted ModelError Problem RunError TrainingError"
+    ),
     "burnish.evaluation.evaluate": "comparisons evaluate",
     "burnish.evaluation.gate": "decide",
     "burnish.lifecycle": "Run run",
@@ -136,6 +139,7 @@ __all__ = [
     "Example",
     "Finding",
     "Forgetting",
+    "HostedError",
     "Interrupted",
     "Interval",
     "Item",

@@ -154,6 +154,12 @@ class ModelError(BurnishError):
     kind = "model"
 
 
+class HostedError(BurnishError):
+    """A hosted model cannot be reached, does not answer, or would cost more than it may."""
+
+    kind = "hosted"
+
+
 class TrainingError(BurnishError):
     """Training cannot start or go on; the last good checkpoint is kept."""
 

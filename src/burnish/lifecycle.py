@@ -18,6 +18,7 @@ from burnish.evaluation.gate import best_baseline, decide
 from burnish.evaluation.looks import level_of
 from burnish.evaluation.measures import Calibration, Slices
 from burnish.evaluation.slices import judge_slices
+from burnish.hosting import require_hosted, without_limits
 from burnish.measure import Bench
 from burnish.mixing import keep_mixture
 from burnish.prepare import Prepared, prepare, refuse_errors
@@ -92,6 +93,8 @@ def _run(
     for notice in loaded.notices:
         progress.notice(notice)
     require_trackers(loaded.config.trackers)
+    if not resume:
+        require_hosted(loaded.config, progress)
     folder = (
         _unfinished(root, loaded) if resume else new_run(root, loaded.config.name, _settings(loaded), command=command)
     )
@@ -250,6 +253,7 @@ class Run:
                 "prompt_tokens": evaluation.prompt_tokens,
                 "completion_tokens": evaluation.completion_tokens,
             }
+            | ({} if evaluation.cost_per_example is None else {"cost_per_example": evaluation.cost_per_example})
             for evaluation in self.evaluations
         }
         best = next((pair for pair in self.paired if pair.baseline == verdict.baseline), None)
@@ -300,14 +304,15 @@ def _settings(loaded: LoadedTask) -> dict[str, Json]:
 
 def _unfinished(root: Path, loaded: LoadedTask) -> RunFolder:
     """The newest run of the task that is not done. RunError when there is none or its settings differ."""
-    settings = _settings(loaded)
+    settings = without_limits(_settings(loaded))
     for summary in list_runs(root):
         folder = find_run(root, summary.run_id)
         record = folder.record()
         if record["name"] != loaded.config.name or record["status"] == "done":
             continue
-        if record["config"] != settings:
-            changed = sorted(key for key in settings if settings[key] != record["config"].get(key))
+        before = without_limits(record["config"])
+        if before != settings:
+            changed = sorted(key for key in settings if settings[key] != before.get(key))
             raise RunError(
                 "the task file has changed since the run that would be resumed",
                 got=", ".join(changed),

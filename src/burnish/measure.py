@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from burnish.choosing import Way, choose_way
-from burnish.config import LoadedTask, TaskConfig, TrainingConfig
+from burnish.config import HostedConfig, LoadedTask, TaskConfig, TrainingConfig
 from burnish.data.questions import Question
 from burnish.errors import DataError
 from burnish.fit import (
@@ -23,6 +23,7 @@ from burnish.fit import (
     rows_of,
     train_attached,
 )
+from burnish.hosting import endpoint_of, hosted_config, hosted_system
 from burnish.mixing import ANSWERS, answered, write_answers
 from burnish.prepare import Prepared
 from burnish.probing import ask
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from burnish.models.load import Loaded
     from burnish.models.quantised import Quantisation
     from burnish.systems.base import System
+    from burnish.systems.hosted.endpoint import Endpoint
     from burnish.systems.judge import Score
     from burnish.systems.local import LocalSystem
     from burnish.systems.shots import Shots
@@ -73,6 +75,7 @@ class Bench:
         self._chat_template: Chat | None = None
         self._saved: Loaded | None = None
         self._embedder: Embedder | None = None
+        self._endpoints: dict[str, Endpoint] = {}
         self._extras = prepared.extras
         self._mixture: list[dict[str, Json]] = []
 
@@ -84,6 +87,22 @@ class Bench:
     def predict(self, name: str, examples: Sequence[Example]) -> list[Prediction]:
         """Answers of a baseline or of the tuned model."""
         return self.system(name).predict(examples, self._progress)
+
+    def predict_as(self, name: str, way: Way, examples: Sequence[Example]) -> list[Prediction]:
+        """Answers of a system that is not tuned, prompted in this way."""
+        hosted = hosted_config(self._config, name)
+        make = self._answering if hosted is None else self._hosting(hosted)
+        return make(name, way).predict(examples, self._progress)
+
+    def base_engine(self) -> Engine:
+        """The untuned model, for what is to be generated with it."""
+        return self._engine()
+
+    def endpoint(self, hosted: HostedConfig) -> Endpoint:
+        """The endpoint of a hosted model, whose ledger holds all that it costs here."""
+        if hosted.name not in self._endpoints:
+            self._endpoints[hosted.name] = endpoint_of(hosted, self._config, self._progress)
+        return self._endpoints[hosted.name]
 
     def probe(self, questions: Sequence[Question], *, tuned: bool) -> list[ProbeAnswer]:
         """Answers of the untuned or the tuned model to general questions."""
@@ -200,6 +219,8 @@ class Bench:
             return self._embedding_probe()
         if name in ("prompt", "few_shot"):
             return self._prompted(name, few=name == "few_shot", make=self._answering)
+        if (hosted := hosted_config(self._config, name)) is not None:
+            return self._prompted(name, few=hosted.prompt == "few_shot", make=self._hosting(hosted))
         return self._local(name, self._tuned_engine(), full=self._config.training.prompt == "full")
 
     def _prompted(self, name: str, *, few: bool, make: Callable[[str, Way], System]) -> System:
@@ -214,6 +235,15 @@ class Bench:
     def _answering(self, name: str, way: Way) -> System:
         task = with_instruction(self._prepared.task, way.instruction)
         return local_system(name, task, self._engine(), self._config, full=True, shots=self._shots(way))
+
+    def _hosting(self, hosted: HostedConfig) -> Callable[[str, Way], System]:
+        endpoint = self.endpoint(hosted)
+
+        def make(name: str, way: Way) -> System:
+            task, train = with_instruction(self._prepared.task, way.instruction), self._prepared.split.train
+            return hosted_system(hosted, self._config, task, endpoint, shots=self._shots(way), train=train)
+
+        return make
 
     def _shots(self, way: Way) -> Shots | None:
         """Where the examples in a prompt come from."""

@@ -120,7 +120,7 @@ class Completion:
 class Prediction:
     """One system's answer to one example; a line of predictions/<system>.jsonl.
 
-    score: per-example value of each metric, in [0, 1].
+    score: per-example value of each metric, in [0, 1]. cost: USD paid for the answer, None where nothing is paid.
     """
 
     example_id: str
@@ -131,6 +131,7 @@ class Prediction:
     completion_tokens: int
     seconds: float
     score: Mapping[str, float] = field(default_factory=dict, hash=False)
+    cost: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +151,7 @@ class Evaluation:
 
     tables: extra views by name (per-class table, confusion matrix, per-field table), JSON-able.
     seconds_per_example: mean wall time in the batch setting; prompt_tokens, completion_tokens: means.
+    cost_per_example: mean USD of an answer of a hosted model, None where nothing is paid or no price is known.
     """
 
     system: str
@@ -160,6 +162,7 @@ class Evaluation:
     prompt_tokens: float
     completion_tokens: float
     tables: Mapping[str, Json] = field(default_factory=dict, hash=False)
+    cost_per_example: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -363,4 +366,26 @@ class Tuning:
     standard_error: float | None
     search: Mapping[str, Json] = field(hash=False)
     importance: Mapping[str, float] = field(hash=False)
+    remarks: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PromptTuning:
+    """A search for a better instruction: trial 0 has the task file's own, `best` is the place of the best one.
+
+    system: what was prompted; model: what wrote the candidates. metric, examples: what was measured, on how many
+    validation examples. gain: the best against trial 0 on the same examples, None when trial 0 is the best.
+    remarks: what a reader should know, one sentence each.
+    """
+
+    name: str
+    path: str
+    system: str
+    model: str
+    metric: str
+    examples: int
+    rounds: int
+    trials: tuple[PromptTrial, ...]
+    best: int
+    gain: Paired | None
     remarks: tuple[str, ...]

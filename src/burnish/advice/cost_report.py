@@ -23,13 +23,15 @@ from burnish.advice.costs import (
 )
 from burnish.advice.prices import STALE_DAYS, PriceList, Quote
 
+HOSTED = "hosted"  # a model behind an endpoint of the task file, whose answers were priced when they were paid
 HERE = "here"  # one's own machine; other places are items of the price list: gpu/l4, api/gpt-4o-mini
 
 
 @dataclass(frozen=True, slots=True)
 class SystemUse:
-    """What a request to a system takes. tokens: means; where: HERE, gpu/NAME or api/NAME; seconds: of the device for
-    one request, None when not known. tuned: what is served is a model fine-tuned there."""
+    """What a request to a system takes. tokens: means; where: HERE, HOSTED, gpu/NAME or api/NAME; seconds: of the
+    device for a request, None when not known. tuned: what is served is a model fine-tuned there. cost: USD of a
+    request as it was paid, where it was."""
 
     name: str
     prompt_tokens: float
@@ -38,6 +40,7 @@ class SystemUse:
     seconds: float | None = None
     tuned: bool = False
     measured: bool = True
+    cost: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,6 +222,11 @@ def _serving(inputs: CostInputs, system: SystemUse, book: _Book, remarks: list[s
 def _request(inputs: CostInputs, system: SystemUse, book: _Book, remarks: list[str]) -> tuple[Money | None, float]:
     """One request, and what is paid by the day."""
     where = system.where
+    if system.cost is not None:
+        return exact(system.cost), 0.0
+    if where == HOSTED:
+        remarks.append(f"{system.name}: no price was known when it was asked, so its requests have none")
+        return None, 0.0
     if where.startswith("api/"):
         kind = "tuned_" if system.tuned else ""
         cached = f"{where}/cached_input"

@@ -16,6 +16,7 @@ from burnish.cli import (
     next_labels,
     predict,
     probe,
+    prompt,
     run,
     runs,
     tune,
@@ -155,6 +156,23 @@ app.command(
         "burnish tune my-task --write my-task/tuned.yaml",
     ),
 )(tune.tune)
+prompts = typer.Typer(
+    rich_markup_mode=None,
+    help="Improve what models are told.",
+    no_args_is_help=True,
+    epilog=examples("burnish prompt tune my-task", "burnish prompt tune --help"),
+)
+prompts.command(
+    "tune",
+    short_help="Improve an instruction with any chat model, measured on validation.",
+    epilog=examples(
+        "burnish prompt tune my-task",
+        "burnish prompt tune my-task --model large --rounds 5 --candidates 6",
+        "burnish prompt tune my-task --system few_shot --resume",
+        "burnish prompt tune my-task --json | jq .gain",
+    ),
+)(prompt.tune)
+app.add_typer(prompts, name="prompt", short_help="Improve instructions: burnish prompt tune.")
 app.command(
     "runs",
     short_help="List the runs, the newest first.",

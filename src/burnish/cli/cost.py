@@ -204,7 +204,7 @@ def _of_task(path: Path, overrides: list[str], allow_bad_rows: int, quiet: bool)
 
 def _of_run(what: str, runs_dir: Path) -> _Job:
     """What the run measured: times, tokens of each system, the training."""
-    from burnish.advice.cost_report import SystemUse
+    from burnish.advice.cost_report import HERE, HOSTED, SystemUse
     from burnish.config import TaskConfig
     from burnish.lifecycle import Run
     from burnish.runs import open_run, read_json
@@ -212,13 +212,16 @@ def _of_run(what: str, runs_dir: Path) -> _Job:
     run = Run.open(what, runs_dir)
     record = open_run(run.path).record()
     config = TaskConfig.model_validate(record["config"])
+    hosted = {one.name for one in config.hosted}
     systems = [
         SystemUse(
             one.system,
             one.prompt_tokens,
             one.completion_tokens,
+            HOSTED if one.system in hosted else HERE,
             seconds=one.seconds_per_example,
             tuned=one.system == CANDIDATE,
+            cost=one.cost_per_example,
         )
         for one in run.evaluations
         if one.system != "majority"
@@ -290,7 +293,7 @@ def _timed(system: SystemUse, question: Question | None) -> SystemUse:
     from burnish.advice.costs import request_seconds
     from burnish.training.devices import named_gpu, this_machine
 
-    if system.seconds is not None or question is None or system.where.startswith("api/"):
+    if system.seconds is not None or question is None or system.where.startswith(("api/", "hosted")):
         return system
     device = this_machine() if system.where == "here" else named_gpu(system.where.removeprefix("gpu/"))
     wide = device.native_bf16
@@ -308,7 +311,8 @@ def _timed(system: SystemUse, question: Question | None) -> SystemUse:
 
 def _at(system: SystemUse, where: str) -> SystemUse:
     """The same requests answered elsewhere: the time measured here does not hold there."""
-    return system if where == system.where else replace(system, where=where, seconds=None)
+    stays = where == system.where or system.where == "hosted"
+    return system if stays else replace(system, where=where, seconds=None)
 
 
 def _given(text: str, where: str) -> SystemUse:

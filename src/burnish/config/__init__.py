@@ -1,6 +1,7 @@
 """The task file: burnish.yaml <-> TaskConfig. Names follow the field; peers' names are aliases."""
 
 from burnish.config.base import Settings
+from burnish.config.hosted import HostedConfig, HostedPrice
 from burnish.config.init import init_task
 from burnish.config.read import LoadedTask, load_task, task_from
 from burnish.config.schema import json_schema_of_task_file
@@ -31,6 +32,8 @@ __all__ = [
     "FewShotConfig",
     "GenerationConfig",
     "GoalConfig",
+    "HostedConfig",
+    "HostedPrice",
     "LoadedTask",
     "PromptConfig",
     "Range",

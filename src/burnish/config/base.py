@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from types import UnionType
-from typing import Annotated, Any, Union, get_args, get_origin
+from typing import Annotated, Any, Protocol, Union, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
+
+from burnish.config.yaml_tree import Key
 
 
 def _accepts_bool(annotation: Any) -> bool:
@@ -30,3 +32,9 @@ class Settings(BaseModel):
         if isinstance(value, bool) and not _accepts_bool(field.annotation):
             raise PydanticCustomError("bool_given", "is true or false")
         return value
+
+
+class Report(Protocol):
+    """Takes one mistake: our key, what is wrong, the value (None: nothing to show), the fix."""
+
+    def __call__(self, key: Key, what: str, got: Any, fix: str) -> None: ...

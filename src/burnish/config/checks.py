@@ -4,21 +4,17 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from typing import Any, Protocol
+from typing import Any
 
+from burnish.config.base import Report
+from burnish.config.hosted_check import check_hosted
 from burnish.config.search import check_search
 from burnish.config.settings import METRICS, TaskConfig, TrainingConfig
 from burnish.config.words import nearest
-from burnish.config.yaml_tree import Key, dotted
+from burnish.config.yaml_tree import dotted
 from burnish.records import KINDS
 
 SHARDED_METHODS = ("lora", "dora", "ia3", "full")
-
-
-class Report(Protocol):
-    """Takes one mistake: our key, what is wrong, the value (None: nothing to show), the fix."""
-
-    def __call__(self, key: Key, what: str, got: Any, fix: str) -> None: ...
 
 
 def check_settings(config: TaskConfig, report: Report, notices: list[str], *, kind_known: bool = True) -> None:
@@ -33,6 +29,7 @@ def check_settings(config: TaskConfig, report: Report, notices: list[str], *, ki
     _check_method(config, report)
     _check_mixture(config, report, notices)
     _check_prompting(config, report)
+    check_hosted(config, report)
     _check_rest(config, report)
     check_search(config.tune.search, config.training.method, report)
     for name in set(config.tune.search) & set(_OWN):

@@ -12,7 +12,8 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from burnish.config.checks import Report, check_settings
+from burnish.config.base import Report
+from burnish.config.checks import check_settings
 from burnish.config.json_file import read_json_object
 from burnish.config.names import rename
 from burnish.config.schema_check import check_schema

@@ -12,7 +12,7 @@ from burnish.config.settings import TrainingConfig
 from burnish.config.words import expected, nearest, node_at
 
 if TYPE_CHECKING:
-    from burnish.config.checks import Report
+    from burnish.config.base import Report
 
 
 class Range(NamedTuple):

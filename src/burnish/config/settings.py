@@ -13,6 +13,7 @@ from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from burnish.config.base import Settings
 from burnish.config.baselines import EmbeddingProbeConfig
+from burnish.config.hosted import NAME, HostedConfig
 from burnish.config.rates import default_learning_rate
 from burnish.records import Kind
 
@@ -341,6 +342,7 @@ class CostsConfig(Settings):
 
 
 BaselineName = Literal["majority", "prompt", "few_shot", "embedding_probe"]
+HostedName = Annotated[str, Field(pattern=NAME)]
 TrackerName = Literal["tensorboard", "wandb", "mlflow", "trackio"]
 
 
@@ -365,9 +367,12 @@ class TaskConfig(Settings):
     training: TrainingConfig = Field(
         default=TrainingConfig(), validate_default=True, description="How the model is tuned."
     )
-    baselines: list[BaselineName] = Field(
-        default=["majority", "prompt", "few_shot"], min_length=1, description="Cheaper systems to beat."
+    baselines: list[BaselineName | HostedName] = Field(
+        default=["majority", "prompt", "few_shot"],
+        min_length=1,
+        description="Systems to beat: built-in ones, and hosted models by their names.",
     )
+    hosted: list[HostedConfig] = Field(default=[], description="Models behind an OpenAI-compatible endpoint.")
     prompt: PromptConfig = Field(default=PromptConfig(), description="Ways of prompting to try on validation.")
     few_shot: FewShotConfig = Field(default=FewShotConfig(), description="The few_shot baseline.")
     embedding_probe: EmbeddingProbeConfig = Field(
@@ -397,6 +402,13 @@ class TaskConfig(Settings):
             usual = {"beta": 2.0} if training.get("objective") == "simpo" else {}
             made["training"] = {"objective": "dpo", **usual, **training}
         return made
+
+    @field_validator("baselines", mode="before")
+    @classmethod
+    def _hosted_by_name(cls, value: Any) -> Any:
+        if not isinstance(value, list | tuple):
+            return value
+        return [name.removeprefix("hosted:") if isinstance(name, str) else name for name in value]
 
     @field_validator("training", mode="after")
     @classmethod

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any
@@ -14,6 +15,7 @@ from burnish.config.settings import TaskConfig
 from burnish.config.yaml_tree import Key, Place, dotted
 from burnish.errors import Problem, shorten
 
+_SECRET = re.compile(r"api_?key|secret|password|bearer", re.IGNORECASE)  # keys whose values no message shows
 _MISSING = {
     "name": "name: my-task",
     "kind": "kind: classification",
@@ -119,7 +121,8 @@ def problems_from(
         file, line = (place.file, place.line) if place else ("", 0)
         what, fix = _explain(error, loc, place.text if place else None)
         missing = error["type"] == "missing"
-        got = "" if missing else _shown(error["input"], place)
+        secret = error["type"] == "extra_forbidden" and _SECRET.search(str(error["loc"][-1])) is not None
+        got = "" if missing or secret else _shown(error["input"], place)
         name = dotted((*user, error["loc"][-1])) if missing and user != loc else dotted(user)
         if missing and name in meant:
             continue  # the misspelt key says it

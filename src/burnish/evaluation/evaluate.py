@@ -54,8 +54,14 @@ def evaluate(
         prompt_tokens=float(np.mean([p.prompt_tokens for p in predictions])),
         completion_tokens=float(np.mean([p.completion_tokens for p in predictions])),
         tables=task.tables(examples, [p.parsed for p in predictions]),
+        cost_per_example=_mean_cost(predictions),
     )
     return evaluation, [replace(p, score=score) for p, score in zip(predictions, scores, strict=True)]
+
+
+def _mean_cost(predictions: Sequence[Prediction]) -> float | None:
+    costs = [prediction.cost for prediction in predictions if prediction.cost is not None]
+    return float(np.mean(costs)) if len(costs) == len(predictions) else None
 
 
 def compare(

@@ -15,6 +15,7 @@ from burnish.evaluation.looks import level_words
 from burnish.models.catalog import CATALOG
 from burnish.reports import choices, summary
 from burnish.reports.calibration import calibration_sentences
+from burnish.reports.hosted import hosted_note, per_1000
 from burnish.reports.power import power_sentence
 from burnish.reports.prompts import prompts_sentences
 from burnish.reports.rundata import RunData, read_run
@@ -208,6 +209,11 @@ def _evaluation(data: RunData) -> list[str]:
     notes = [(name, choices.system_note(name, "preference", judged_by)) for name in data.evaluations if judged_by]
     if notes:
         parts.append(_bullets(notes))
+    hosted = [
+        (name, f"{note}{_paid(data, name)}") for name in data.evaluations if (note := hosted_note(data.config, name))
+    ]
+    if hosted:
+        parts.append(_bullets(hosted))
     if looks:
         level = level_words(data.verdict.get("level", 0.95))
         parts.append(
@@ -238,6 +244,11 @@ def _evaluation(data: RunData) -> list[str]:
             f"{points(found['difference'])} points ({points(found['low'])} to {points(found['high'])})."
         )
     return parts
+
+
+def _paid(data: RunData, name: str) -> str:
+    cost = per_1000(data.evaluations[name])
+    return f", {cost} for 1,000 answers" if cost else ""
 
 
 def _cell(interval: dict[str, Any]) -> str:

@@ -11,6 +11,7 @@ from typing import Any
 from burnish.errors import MISSING
 from burnish.evaluation.looks import level_words
 from burnish.reports import choices, plots, summary
+from burnish.reports.hosted import hosted_note, per_1000
 from burnish.reports.plots import MOST_NAMED
 from burnish.reports.rundata import RunData
 from burnish.reports.text import (
@@ -150,7 +151,9 @@ def _system(data: RunData, name: str) -> Context:
     }
     return {
         "name": name,
-        "note": choices.system_note(name, str(data.config.get("kind")), data.run.get("judged_by") or {}),
+        "note": hosted_note(data.config, name)
+        or choices.system_note(name, str(data.config.get("kind")), data.run.get("judged_by") or {}),
+        "cost": per_1000(record),
         "strong": name == data.candidate,
         "primary": metrics[data.metric],
         "metrics": metrics,

@@ -21,6 +21,7 @@ from burnish.errors import MISSING, BurnishError, ConfigError, DataError, Proble
 from burnish.evaluation.looks import level_words
 from burnish.records import DataReport, Evaluation, Finding, Forgetting, Paired, Verdict
 from burnish.reports.choices import pair_facts
+from burnish.reports.hosted import per_1000
 from burnish.reports.summary import class_counts, pick_paired, token_facts, token_histogram
 from burnish.reports.text import (
     as_dict,
@@ -166,6 +167,8 @@ def systems_view(
         "Time an\nexample",
         "Prompt\ntokens",
     ]
+    paid = any(per_1000(record) for record in records.values())
+    headings += ["USD for\n1,000"] if paid else []
     listing = Listing(["System", *headings], right=headings)
     for name, record in records.items():
         pair = pick_paired(pairs, candidate, name, primary)
@@ -177,6 +180,7 @@ def systems_view(
             p_value(pair["p_value"]) if pair else "–",
             seconds(record.get("seconds_per_example")),
             count(record.get("prompt_tokens")),
+            *([per_1000(record) or "–"] if paid else []),
             style="bold green" if name == candidate else "",
         )
     others = [name for name in names if name != primary]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from burnish.hosting import without_limits
 from burnish.records import Json
 
 KIND = "tune"  # runs/studies.py
@@ -14,7 +15,7 @@ def describe(
     config: Mapping[str, Json], search: Mapping[str, Json], by: str, fingerprint: str, sealed_hash: str
 ) -> dict[str, Json]:
     """What a search and the one that goes on with it must share. config: the task file as JSON."""
-    kept = {key: value for key, value in config.items() if key not in ("tune", "trackers")}
+    kept = {key: value for key, value in without_limits(config).items() if key not in ("tune", "trackers")}
     return {
         "config": kept,
         "search": dict(search),

@@ -37,7 +37,7 @@ def _scalar(value: Json) -> str:
         digits, e, power = f"{value:.12g}".partition("e")
         # YAML 1.1, which other tools read, takes 1e-05 for text.
         return f"{digits if '.' in digits else digits + '.0'}e{power}" if e else digits
-    text: str = yaml.safe_dump(value, default_flow_style=True, width=10_000)
+    text: str = yaml.safe_dump(value, default_flow_style=True, width=10_000, allow_unicode=True)
     return text.removesuffix("\n").removesuffix("...").strip()
 
 
@@ -90,6 +90,41 @@ def write_task_file(
     Raises ConfigError when the task was given in Python, when `target` exists (unless overwrite), when it stands in
     another folder (relative paths start from the task file's), or when the file cannot be edited line by line.
     """
+    path, text = _source(loaded, target, overwrite)
+    before = load_task(path).config
+    training = before.training.model_copy(update=dict(settings))
+    wanted = before.model_copy(update={"training": training})
+    _write_checked(path, with_settings(text, str(path), settings), wanted, target, yaml_lines(settings))
+
+
+def write_instruction(loaded: LoadedTask, instruction: str, target: Path, *, overwrite: bool = False) -> None:
+    """Write the task file with another instruction to `target`. Raises ConfigError as `write_task_file` does."""
+    path, text = _source(loaded, target, overwrite)
+    wanted = load_task(path).config.model_copy(update={"instruction": instruction})
+    _write_checked(path, with_instruction_line(text, str(path), instruction), wanted, target, instruction)
+
+
+def with_instruction_line(text: str, file: str, instruction: str) -> str:
+    """A task file's text with another instruction; its lines, however many, become one, and the rest stays."""
+    lines, tree = text.split("\n"), read_yaml(text, file)
+    name = str(rename(tree).origin.get(("instruction",), ("instruction",))[0])
+    key = re.compile(rf"[\"']?{re.escape(name)}[\"']?\s*:")
+    at = next((number for number, line in enumerate(lines) if key.match(line)), None)
+    if at is None:
+        return text
+    end = at + 1
+    for number in range(at + 1, len(lines)):
+        if lines[number].strip() and not lines[number][0].isspace():
+            break
+        if lines[number].strip():
+            end = number + 1
+    comment = re.search(r"\s+#.*$", lines[at]) if end == at + 1 and not re.search(r":\s*[\"']", lines[at]) else None
+    lines[at:end] = [f"{name}: {_scalar(instruction)}{comment[0] if comment else ''}"]
+    return "\n".join(lines)
+
+
+def _source(loaded: LoadedTask, target: Path, overwrite: bool) -> tuple[Path, str]:
+    """The task file and its text, when it may be written to the target."""
     if loaded.path is None:
         raise ConfigError("this task has no file", fix="put the settings into its mapping")
     if target.exists() and not overwrite:
@@ -100,15 +135,15 @@ def write_task_file(
             got=str(target),
             fix=f"write it to {loaded.path.parent / target.name}",
         )
-    text = loaded.path.read_text(encoding="utf-8-sig")
-    new = with_settings(text, str(loaded.path), settings)
-    before = load_task(loaded.path).config
-    training = before.training.model_copy(update=dict(settings))
-    if not _reads_as(new, loaded.path, before.model_copy(update={"training": training})):
+    return loaded.path, loaded.path.read_text(encoding="utf-8-sig")
+
+
+def _write_checked(path: Path, new: str, wanted: Any, target: Path, by_hand: str) -> None:
+    if not _reads_as(new, path, wanted):
         raise ConfigError(
             "the file cannot be edited line by line (anchors, or settings in unusual places)",
-            where=str(loaded.path),
-            fix=f"write it by hand:\n{yaml_lines(settings)}",
+            where=str(path),
+            fix=f"write it by hand:\n{by_hand}",
         )
     write_text(target, new)
 

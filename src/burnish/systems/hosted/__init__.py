@@ -1,0 +1,1 @@
+"""Hosted models as systems: any endpoint that speaks OpenAI's chat completions."""
