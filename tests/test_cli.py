@@ -225,6 +225,25 @@ def test_check_names_bad_rows_and_goes_on_when_allowed(tmp_path: Path):
     assert "2 bad rows were left out" in allowed.err
 
 
+@pytest.mark.parametrize(("given", "kinds"), [(["--fix"], {"drop", "redact"}), (["--fix", "redact"], {"redact"})])
+def test_check_writes_cleaned_copies(tmp_path: Path, given: list[str], kinds: set[str]):
+    rows = [*labelled(120), labelled(1)[0], {"text": "mail anna@firm.com", "label": "a"}]
+    file = write_rows(tmp_path / "rows.jsonl", rows)
+    before = file.read_bytes()
+    done = call("check", *given, file, "--json")
+    assert file.read_bytes() == before
+    assert set(done.json["fixes"][0]["changes"]) == kinds
+    copy = tmp_path / "rows.clean.jsonl"
+    assert "[EMAIL]" in copy.read_text(encoding="utf-8")
+    assert "anna" not in done.out + done.err + (tmp_path / "rows.clean.jsonl.changes.jsonl").read_text(
+        encoding="utf-8"
+    )
+    again = call("check", file, *given)
+    assert again.status == 2
+    assert "--out" in again.err
+    assert call("check", file, "--fix", "dorp,redact").status == 2
+
+
 @pytest.mark.parametrize("name", ["rows.csv", "folder", "task.yaml"])
 def test_check_of_nothing(tmp_path: Path, name: str):
     done = call("check", tmp_path / name)

@@ -115,7 +115,8 @@ def cli_commands() -> Commands:
         for parameter in command.params:
             for name in (*parameter.opts, *parameter.secondary_opts):
                 if name.startswith("-"):
-                    found[name] = not getattr(parameter, "is_flag", False)
+                    optional = str(getattr(parameter, "metavar", None) or "").startswith("[")
+                    found[name] = not getattr(parameter, "is_flag", False) and not optional
         return found
 
     found = {"": options(group)}

@@ -60,7 +60,10 @@ class BurnishError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One bad place in a file. `line` is 1-based (0: no line); `field` is empty when the whole row is bad."""
+    """One bad place in a file. `line` is 1-based (0: no line); `field` is empty when the whole row is bad.
+
+    finding: the kind of finding of the data check that it counts as, empty for a row that is not one at all.
+    """
 
     file: str
     line: int
@@ -68,6 +71,7 @@ class Problem:
     what: str
     got: str
     fix: str
+    finding: str = ""
 
     @property
     def where(self) -> str:

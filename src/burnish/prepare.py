@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from burnish.config import LoadedTask
 from burnish.data.check import check_examples
+from burnish.data.checks.masking import masked_problem
 from burnish.data.fingerprint import combined, examples_fingerprint
 from burnish.data.load import Reading, read_examples
 from burnish.data.mixture import Extra, mixture_leaks
@@ -22,6 +23,7 @@ from burnish.tasks import Task, have_shared_tools, make_task, target_error
 from burnish.tasks.preference import check_pairs, learned_answers
 
 SHOWN = 20
+PLACES = 1000  # of a finding, in data_report.json
 
 
 class Prepared(NamedTuple):
@@ -77,11 +79,11 @@ def prepare(
         count_tokens=token_counter(loaded, task, progress) if count_tokens else None,
         max_length=config.training.max_length,
         split=split,
+        against=[near(file) for file in config.data.contamination],
     )
     extras = read_extras(loaded, progress)
-    leaks = [*mixture_leaks(extras, split.test, split.validation)]
-    if leaks:
-        report = replace(report, findings=told([*leaks, *report.findings]))
+    leaks = mixture_leaks(extras, split.test, split.validation)
+    report = replace(report, findings=told([*leaks, *report.findings], PLACES))
     fingerprint = combined([examples_fingerprint(everything), *(extra.fingerprint for extra in extras)])
     return Prepared(task, split, report, fingerprint, labels, extras)
 
@@ -156,7 +158,8 @@ def _with_good_targets(task: Task, examples: Sequence[Example], allow_bad_rows: 
             continue
         source = example.source
         fix = "correct the target so that it is a right answer to the task"
-        problems.append(Problem(source.file, source.line, "target", reason, shorten(example.target), fix))
+        bad = Problem(source.file, source.line, "target", reason, shorten(example.target), fix)
+        problems.append(masked_problem(bad))
     if len(problems) > allow_bad_rows:
         what = f"{len(problems):,} targets of {len(examples):,} cannot be right answers"
         fix = f"correct the rows, or go on without them: --allow-bad-rows {len(problems)}"

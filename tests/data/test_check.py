@@ -100,7 +100,7 @@ def test_classes() -> None:
     assert imbalance is not None
     assert "50 times" in imbalance.message
     assert rare is not None
-    assert rare.rows == (Source("f", 200),)
+    assert rare.rows == tuple(Source("f", line) for line in range(200, 204))
     grouped = check_examples(rows, kind="generation", stratum=lambda row: "one")
     assert finding(grouped, "class_imbalance") is not None
     assert check_examples(rows, kind="generation").findings == ()

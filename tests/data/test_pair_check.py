@@ -37,7 +37,7 @@ def found(report: DataReport, kind: str) -> list[Finding]:
 def balanced(count: int = 120) -> list[Example]:
     """Nothing to complain about: as many longer as shorter chosen answers."""
     answers = ("yes indeed", "no")
-    return [pair(answers[i % 2], answers[1 - i % 2], f"question {i}", i + 1) for i in range(count)]
+    return [pair(answers[i % 2], answers[1 - i % 2], f"{i * 7919} apples or pears", i + 1) for i in range(count)]
 
 
 def test_good_pairs_have_no_finding() -> None:

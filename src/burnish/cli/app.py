@@ -22,6 +22,7 @@ from burnish.cli import (
     tune,
     versions,
 )
+from burnish.cli.fixing import FixCommand
 from burnish.cli.options import examples
 from burnish.cli.shell import Shell
 
@@ -64,11 +65,15 @@ app.command(
 )(data.init)
 app.command(
     "check",
+    cls=FixCommand,
     short_help="Look for what is wrong with labelled data.",
     epilog=examples(
         "burnish check my-task",
         "burnish check rows.csv --kind classification",
         "burnish check my-task --requests requests.txt --html check.html",
+        "burnish check rows.jsonl --fix",
+        "burnish check rows.jsonl --fix drop,redact --out cleaned",
+        "burnish check my-task --against exam.jsonl",
         "burnish check my-task --json | jq '.findings[] | select(.severity == \"error\")'",
     ),
 )(data.check)

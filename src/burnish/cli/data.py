@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
+from burnish.cli.fixing import CopiesFolder, FixActions, chosen_actions, write_copies
 from burnish.cli.inspection import HtmlFile, Inspector, RequestsFile, SampleSize, UseEmbeddings
 from burnish.cli.options import AllowBadRows, AsJson, Overrides, TaskFile
 from burnish.cli.shell import print_json, show
@@ -54,43 +55,53 @@ def check(
     sample: SampleSize = 5000,
     requests: RequestsFile = None,
     html: HtmlFile = None,
+    against: Annotated[
+        list[Path] | None,
+        typer.Option("--against", metavar="FILE", help="Test material that no row to train on may hold. Repeatable."),
+    ] = None,
+    fix: FixActions = None,
+    out: CopiesFolder = None,
     as_json: AsJson = False,
     allow_bad_rows: AllowBadRows = 0,
     overrides: Overrides = None,
 ) -> int:
-    """Look for what is wrong with labelled data: duplicates, contradictions, leaks, imbalance, length, wrong labels.
+    """Look for what is wrong with labelled data: copies, contradictions, leaks, personal data, wrong answers.
 
     Exit status: 0 nothing grave, 1 findings of severity error, 2 rows that cannot be read.
     """
     from burnish.reports.terminal import TerminalProgress
     from burnish.reports.views import data_report_view
 
+    actions = chosen_actions(fix, out)
     with TerminalProgress() as progress:
         inspector = Inspector(embeddings, sample, requests, progress)
         if source.is_dir() or source.suffix.lower() in TASK_SUFFIXES:
             if kind is not None:
                 fix = "set kind: in the task file, or check its data file by itself"
                 raise ConfigError("a task has its own kind", got=kind, where="--kind", fix=fix)
-            checked = _check_task(source, overrides or [], allow_bad_rows, progress, inspector)
+            checked = _check_task(source, overrides or [], allow_bad_rows, against or [], progress, inspector)
         else:
             if overrides:
                 fix = "name the task instead of its data file"
                 raise ConfigError("a data file has no settings", got=overrides, where="--set", fix=fix)
-            checked = _check_file(source, kind, allow_bad_rows, progress, inspector)
+            checked = _check_file(source, kind, allow_bad_rows, against or [], progress, inspector)
         for file in checked.files:
             progress.notice(str(file))
         for problem in checked.problems:
             progress.notice(str(problem).replace("\n", " "), warning=True)
         if checked.bad:
-            progress.notice(f"{checked.bad} bad rows were left out, as --allow-bad-rows allows", warning=True)
+            allowed = checked.bad <= allow_bad_rows
+            said = "bad rows were left out, as --allow-bad-rows allows" if allowed else "rows cannot be used"
+            progress.notice(f"{checked.bad} {said}", warning=True)
         checked = checked._replace(report=inspector.complete(checked.report))
         if html is not None:
             from burnish.reports.check_page import write_check_page
 
             write_check_page(str(source), checked.report, inspector.found, html)
             progress.notice(f"page: {html}")
+        cleaned = write_copies(checked, actions, out, progress) if actions else []
     if as_json:
-        print_json(_as_json(checked))
+        print_json(_as_json(checked) | ({"fixes": [item._asdict() for item in cleaned]} if actions else {}))
     else:
         show(data_report_view(checked.report))
         if inspector.found is not None:
@@ -101,7 +112,7 @@ def check(
 
 
 def _check_file(
-    path: Path, kind: Kind | None, allow_bad_rows: int, progress: Progress, inspector: Inspector
+    path: Path, kind: Kind | None, allow_bad_rows: int, against: list[Path], progress: Progress, inspector: Inspector
 ) -> Checked:
     from burnish.data.check import check_files
     from burnish.data.guess import guess_kind
@@ -109,11 +120,17 @@ def _check_file(
     chosen = kind or guess_kind(path)
     if kind is None and path.is_file():
         progress.notice(f"kind: {chosen} (guessed from the first rows; --kind says otherwise)")
-    return check_files(path, kind=chosen, allow_bad_rows=allow_bad_rows, observe=inspector.observer(chosen))
+    observe = inspector.observer(chosen)
+    return check_files(path, kind=chosen, allow_bad_rows=allow_bad_rows, against=against, observe=observe)
 
 
 def _check_task(
-    path: Path, overrides: list[str], allow_bad_rows: int, progress: Progress, inspector: Inspector
+    path: Path,
+    overrides: list[str],
+    allow_bad_rows: int,
+    against: list[Path],
+    progress: Progress,
+    inspector: Inspector,
 ) -> Checked:
     """Streamed, with the task's own settings and its model's tokens."""
     from burnish.config import load_task
@@ -133,6 +150,7 @@ def _check_task(
         stratum=task.stratum,
         count_tokens=token_counter(loaded, task, progress),
         max_length=config.training.max_length,
+        against=[*map(near, config.data.contamination), *against],
         allow_bad_rows=allow_bad_rows,
         observe=inspector.observer(config.kind, config.data),
         **reading_options(loaded),

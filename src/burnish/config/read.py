@@ -226,7 +226,10 @@ def _absolute(config: TaskConfig, base_dir: Path, report: Report) -> TaskConfig:
                 files += found
         return files
 
-    parts = {part: expanded(getattr(config.data, part), "data", part) for part in ("train", "validation", "test")}
+    parts = {
+        part: expanded(getattr(config.data, part), "data", part)
+        for part in ("train", "validation", "test", "contamination")
+    }
     mixture = [
         source.model_copy(update={"file": expanded(source.file, "mixture", index, "file")})
         for index, source in enumerate(config.mixture)

@@ -50,6 +50,9 @@ class DataConfig(Settings):
     )
     validation: list[Path] = Field(default=[], description="Files to validate on instead of a split of train.")
     test: list[Path] = Field(default=[], description="Files to seal as the test instead of a split of train.")
+    contamination: list[Path] = Field(
+        default=[], description="Files of test material (rows, or lines of text) that no row to train on may hold."
+    )
     format: Literal["auto", "messages", "prompt_completion", "alpaca", "sharegpt", "classification", "extraction"] = (
         Field(default="auto", description="Shape of the rows; auto detects and reports it.")
     )
@@ -63,7 +66,7 @@ class DataConfig(Settings):
     def _short_forms(cls, value: Any) -> Any:
         return {"train": value} if isinstance(value, str | Path | list | tuple) else value
 
-    @field_validator("train", "validation", "test", mode="before")
+    @field_validator("train", "validation", "test", "contamination", mode="before")
     @classmethod
     def _one_file(cls, value: Any) -> Any:
         return [value] if isinstance(value, str | Path) else value

@@ -1,41 +1,45 @@
-"""What is odd about labelled rows, found in one pass that keeps 20 bytes a row and no row.
+"""What is odd about labelled rows, found in one pass that keeps few bytes a row and no row.
 
-Findings: too_few, exact_duplicate, conflicting_answers, split_leak, empty_field, class_imbalance, rare_class and
-truncated; those on preference data are in pair_check.py. Rows are compared by 64 bits of SHA-256: that two of ten
-million different rows look equal has a chance of three in a million.
+Findings here: too_few, exact_duplicate, conflicting_answers, split_leak, empty_field. Those on labels, on text and on
+answers that cannot be used are in checks/, those on preference data in pair_check.py, lengths in lengths.py.
+Rows are compared by 64 bits of SHA-256: that two of ten million different rows look equal has a chance of three in a
+million.
 """
 
 from __future__ import annotations
 
 from array import array
 from bisect import bisect_right
-from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
+from burnish.data.checks.base import Check, rows_text, text_row
+from burnish.data.checks.classes import Classes
+from burnish.data.checks.contamination import ContaminationCheck, read_material
+from burnish.data.checks.masking import masked_problem
+from burnish.data.checks.near import NearRows, near_findings, near_leaks
+from burnish.data.checks.suite import text_checks
+from burnish.data.checks.unfit import UnfitRows
 from burnish.data.duplicates import Hashes, conflicting, later_copies, shared
 from burnish.data.fingerprint import input_digest
 from burnish.data.formats import Format
-from burnish.data.lengths import SHOWN, CountTokens, Lengths
+from burnish.data.lengths import CountTokens, Lengths
 from burnish.data.load import BadRows, FileFormat, iter_examples
 from burnish.data.pair_check import PairTally
-from burnish.data.places import Places
+from burnish.data.places import KEPT, Places
 from burnish.data.reasons import told
 from burnish.errors import Problem
 from burnish.records import DataReport, Example, Finding, Json, Kind, Severity, Source, Split
 
 MUCH_LEAKED = 0.05  # of the test: public benchmarks leak 1 or 2%, and more decides the result
-IMBALANCE = 10.0  # largest class over smallest class
-RARE = 10  # rows
 PARTS = ("train", "validation", "test")
 
 
 class Checked(NamedTuple):
-    """A report on files. problems: the first bad rows; bad: the number of all; files: what was detected."""
+    """A report on files. problems: the first rows that cannot be used; bad: the number of all; files: as detected."""
 
     report: DataReport
     problems: tuple[Problem, ...]
@@ -51,19 +55,26 @@ def check_examples(
     count_tokens: CountTokens | None = None,
     max_length: int | None = None,
     split: Split | None = None,
+    against: Sequence[str | Path] = (),
 ) -> DataReport:
     """The findings on some examples, in one pass.
 
     stratum: an example's label (None: classification's target). count_tokens: lengths of examples, prompt and answer
     together; called with at most 64 at a time, for a sample of at most 10,000. max_length: longer rows are reported.
     split: its parts are compared with one another (the examples are then usually those of the split).
+    against: files of test material that no row to train on may hold. Raises DataError when one cannot be read.
     """
-    tally = _Tally(kind, stratum, count_tokens, max_length)
+    material = read_material(against) if against else None
+    tally = _Tally(kind, stratum, count_tokens, max_length, near=split is None)
+    if split is None and material is not None:
+        tally.material = ContaminationCheck(material)
     for example in examples:
         tally.add(example)
     if split is None:
         return tally.report()
-    parts = _Tally(kind, stratum, None, None)
+    parts = _Tally(kind, stratum, None, None, texts=False)
+    if material is not None:
+        parts.material = ContaminationCheck(material)
     for name, part in zip(PARTS, (split.train, split.validation, split.test), strict=True):
         parts.begin(name)
         for example in part:
@@ -89,17 +100,22 @@ def check_files(
     stratum: Callable[[Example], str | None] | None = None,
     count_tokens: CountTokens | None = None,
     max_length: int | None = None,
+    against: Sequence[str | Path] = (),
     allow_bad_rows: int = 0,
     show: int = 20,
     observe: Callable[[Example, str], None] | None = None,
 ) -> Checked:
     """Read and check files without holding their rows: 1 GB takes a few hundred MB. Arguments as above.
 
-    validation, test: files given as those parts. observe: is shown every good row with its part. Raises DataError as
-    read_examples does, except that no rows at all is a finding.
+    validation, test: files given as those parts. observe: is shown every good row with its part. Rows whose answer
+    cannot be used are findings. Raises DataError for more than `allow_bad_rows` rows that cannot be read at all, for
+    a file that cannot, and when no row is left.
     """
     tally = _Tally(kind, stratum, count_tokens, max_length)
+    if against:
+        tally.material = ContaminationCheck(read_material(against))
     bad = BadRows(show)
+    unfit = UnfitRows()
     files: list[FileFormat] = []
     train = [paths] if isinstance(paths, str | Path) else paths
     for name, part in zip(PARTS, (train, validation, test), strict=True):
@@ -124,8 +140,14 @@ def check_files(
                     observe(item, name)
                 continue
             bad.add(item)
-    bad.require_readable(max(tally.rows, 1), allow_bad_rows)
+            if item.finding:
+                unfit.add(masked_problem(item))
+    if bad.lost or bad.count - unfit.count > allow_bad_rows or (bad.count and not tally.rows):
+        bad.require_readable(tally.rows, allow_bad_rows if tally.rows else -1)
     report = tally.report(tally if validation or test else None)
+    if unfit.count:
+        findings = told([*unfit.findings(allow_bad_rows), *report.findings])
+        report = DataReport(report.rows, findings, report.stats)
     return Checked(report, bad.shown(), bad.count, tuple(files))
 
 
@@ -138,6 +160,9 @@ class _Tally:
         stratum: Callable[[Example], str | None] | None,
         count_tokens: CountTokens | None,
         max_length: int | None,
+        *,
+        texts: bool = True,
+        near: bool = True,
     ) -> None:
         self.kind = kind
         self.stratum = stratum
@@ -148,14 +173,15 @@ class _Tally:
         self.file_starts: list[int] = []  # row at which rows of another file begin
         self.files: list[str] = []
         self.parts: list[tuple[str, int]] = [("train", 0)]
-        self.labels: defaultdict[str, Counter[str]] = defaultdict(Counter)  # part -> label -> rows
-        self.label_places: defaultdict[str, Places] = defaultdict(Places)
-        self.test_label_places: defaultdict[str, Places] = defaultdict(Places)
+        self.classes = Classes(kind)
         self.empty_inputs = Places()
         self.empty_targets = Places()
         self.groups = array("q")  # hashes, to count the different ones
         self.lengths = None if count_tokens is None else Lengths(count_tokens, max_length)
         self.pairs = PairTally() if kind == "preference" else None
+        self.checks: list[Check] = text_checks(kind) if texts else []
+        self.near = NearRows(kind) if near else None
+        self.material: ContaminationCheck | None = None
 
     @property
     def rows(self) -> int:
@@ -186,12 +212,16 @@ class _Tally:
             self.groups.append(hash(example.group))
         label = self._label(example)
         if label is not None:
-            part = self.parts[-1][0]
-            self.labels[part][label] += 1
-            places = self.test_label_places if part == "test" else self.label_places
-            places[label].add(source)
+            self.classes.add(self.parts[-1][0], label, source)
         if self.lengths is not None:
             self.lengths.add(example)
+        row = text_row(example)
+        for check in self.checks:
+            check.add(row)
+        if self.near is not None:
+            self.near.add(row)
+        if self.material is not None and self.parts[-1][0] != "test":
+            self.material.add(row)
 
     def _label(self, example: Example) -> str | None:
         if self.stratum is not None:
@@ -214,8 +244,9 @@ class _Tally:
 
     def report(self, parts: _Tally | None = None) -> DataReport:
         """parts: the tally that knows which row is in which part, if rows are divided."""
-        labels: Counter[str] = sum(self.labels.values(), Counter())
-        findings = [*_size_findings(self.rows), *self._copies(), *self._empty(), *self._classes(labels)]
+        labels = self.classes.labels
+        findings = [*_size_findings(self.rows), *self._copies(), *self._empty(), *self.classes.findings()]
+        findings += [finding for check in self.checks for finding in check.findings()]
         stats: dict[str, Json] = {"rows": self.rows}
         if labels:
             stats["labels"] = dict(sorted(labels.items(), key=lambda item: (-item[1], item[0])))
@@ -224,15 +255,24 @@ class _Tally:
             stats |= self.pairs.stats()
         if self.groups:
             stats["groups"] = len(np.unique(np.frombuffer(self.groups, dtype=np.int64)))
+        compared = parts or self
+        findings += compared.near_copies()
+        if compared.material is not None:
+            findings += compared.material.findings()
         if parts is not None:
             stats["parts"] = {part: sum(rows.stop - rows.start for rows in parts.part_rows(part)) for part in PARTS}
             findings += _leaks(parts)
-            findings += _unseen_labels(parts)
+            findings += parts.classes.part_findings()
         if self.lengths is not None:
             self.lengths.flush()
             stats["tokens"] = self.lengths.stats(self.rows)
             findings += self.lengths.findings(self.rows)
         return DataReport(self.rows, told(findings), stats)
+
+    def near_copies(self) -> Iterator[Finding]:
+        if self.near is not None:
+            found = self.near.later(later_copies(_hashes(self.contents)).tolist())
+            yield from near_findings(found, self.rows, self.sources)
 
     def _copies(self) -> Iterator[Finding]:
         contents, inputs = _hashes(self.contents), _hashes(self.inputs)
@@ -242,9 +282,9 @@ class _Tally:
                 "exact_duplicate",
                 "warning",
                 len(copies),
-                f"{_rows(len(copies))} repeat an earlier one exactly ({_share(len(copies), self.rows)})",
+                f"{rows_text(len(copies))} repeat an earlier one exactly ({_share(len(copies), self.rows)})",
                 "Remove the copies, or give one row a weight: copies count twice in training and in the metric.",
-                self.sources(copies[:SHOWN]),
+                self.sources(copies[:KEPT]),
             )
         rows, asked = conflicting(inputs, contents)
         if asked and self.pairs is None:  # several pairs of one prompt are the usual case
@@ -253,9 +293,9 @@ class _Tally:
                 "conflicting_answers",
                 "warning",
                 len(rows),
-                f"{inputs_text} different answers in different rows ({_rows(len(rows))})",
+                f"{inputs_text} different answers in different rows ({rows_text(len(rows))})",
                 "Decide on one answer: no model can get all of them right, which caps every metric.",
-                self.sources(rows[:SHOWN]),
+                self.sources(rows[:KEPT]),
             )
 
     def _empty(self) -> Iterator[Finding]:
@@ -264,7 +304,7 @@ class _Tally:
                 "empty_field",
                 "warning",
                 self.empty_inputs.count,
-                f"{_rows(self.empty_inputs.count)} have an empty turn in the input",
+                f"{rows_text(self.empty_inputs.count)} have an empty turn in the input",
                 "Fill or remove them: the model would learn to answer nothing with something.",
                 tuple(self.empty_inputs.first),
             )
@@ -273,60 +313,14 @@ class _Tally:
                 "empty_field",
                 "info",
                 self.empty_targets.count,
-                f"{_rows(self.empty_targets.count)} have an empty string in the target",
+                f"{rows_text(self.empty_targets.count)} have an empty string in the target",
                 'Write null, or leave the field out, if it means "not there": the schema can then say so.',
                 tuple(self.empty_targets.first),
             )
 
-    def _classes(self, labels: Counter[str]) -> Iterator[Finding]:
-        if not labels:
-            return
-        ordered = labels.most_common()
-        (most, largest), (least, smallest) = ordered[0], min(ordered, key=lambda item: (item[1], item[0]))
-        if len(labels) == 1:
-            if self.kind == "tool_calling":  # one tool with differing arguments is a task like any other
-                return
-            yield Finding(
-                "class_imbalance",
-                "error",
-                self.rows,
-                f"all rows have one label, {most!r}: there is nothing to tell apart",
-                "Add rows of the other labels, or check which column holds the label.",
-                tuple(self._places(most)),
-            )
-            return
-        if largest > IMBALANCE * smallest:
-            yield Finding(
-                "class_imbalance",
-                "warning",
-                largest,
-                f"{most!r} has {_rows(largest)}, {least!r} has {smallest:,}: {largest / smallest:,.0f} times fewer",
-                "Watch macro-F1 rather than accuracy; add rows of the small classes.",
-                tuple(self._places(least)),
-            )
-        rare = sorted((count, label) for label, count in labels.items() if count < RARE)
-        if rare:
-            named = ", ".join(f"{label!r} ({count})" for count, label in rare[:SHOWN])
-            more = f" and {len(rare) - SHOWN:,} more" if len(rare) > SHOWN else ""
-            yield Finding(
-                "rare_class",
-                "warning",
-                len(rare),
-                f"{len(rare):,} of {len(labels):,} labels have fewer than {RARE} rows: {named}{more}",
-                "Add rows (50 to 200 a class is a usual aim), or join the label with another.",
-                tuple(place for _, label in rare for place in self._places(label)[:1])[:SHOWN],
-            )
-
-    def _places(self, label: str) -> list[Source]:
-        return [*self.label_places[label].first, *self.test_label_places[label].first][:SHOWN]
-
 
 def _hashes(values: array[int]) -> Hashes:
     return np.frombuffer(values, dtype=np.uint64) if len(values) else np.empty(0, dtype=np.uint64)
-
-
-def _rows(count: int) -> str:
-    return "1 row" if count == 1 else f"{count:,} rows"
 
 
 def _share(count: int, total: int) -> str:
@@ -347,41 +341,25 @@ def _size_findings(rows: int) -> Iterator[Finding]:
 def _leaks(tally: _Tally) -> Iterator[Finding]:
     """Inputs of validation or test that another part shows too."""
     inputs = _hashes(tally.inputs)
-
-    def of(part: str) -> tuple[NDArray[np.int64], Hashes]:
-        index = np.concatenate(
-            [np.arange(rows.start, rows.stop) for rows in tally.part_rows(part)] or [np.empty(0, int)]
+    index = {
+        part: np.concatenate(
+            [np.arange(rows.start, rows.stop) for rows in tally.part_rows(part)] or [np.empty(0, np.int64)]
         )
-        return index, inputs[index]
-
+        for part in PARTS
+    }
     for seen, held in (("train", "test"), ("validation", "test"), ("train", "validation")):
-        index, hashes = of(held)
-        rows = index[shared(hashes, of(seen)[1])]
+        size = len(index[held])
+        rows = index[held][shared(inputs[index[held]], inputs[index[seen]])]
         if len(rows):
-            spoilt = held == "test" and len(rows) > MUCH_LEAKED * len(index)
+            spoilt = held == "test" and len(rows) > MUCH_LEAKED * size
             yield Finding(
                 "split_leak",
                 "error" if spoilt else "warning",
                 len(rows),
-                f"{_rows(len(rows))} of {held} ask what a row of {seen} asks too ({_share(len(rows), len(index))})",
+                f"{rows_text(len(rows))} of {held} ask what a row of {seen} asks too ({_share(len(rows), size)})",
                 f"Remove them from {seen}: a result on rows that were trained or tuned on proves nothing.",
-                tally.sources(rows[:SHOWN]),
+                tally.sources(rows[:KEPT]),
             )
-
-
-def _unseen_labels(tally: _Tally) -> Iterator[Finding]:
-    if not tally.labels["train"]:
-        return
-    unseen = sorted(set(tally.labels["test"]) - set(tally.labels["train"]))
-    if unseen:
-        named = ", ".join(map(repr, unseen[:SHOWN])) + (
-            f" and {len(unseen) - SHOWN:,} more" if len(unseen) > SHOWN else ""
-        )
-        yield Finding(
-            "rare_class",
-            "warning",
-            len(unseen),
-            f"{len(unseen):,} labels of the test never occur in train: {named}",
-            "Add rows with them to train: a model cannot learn a label that it is not shown.",
-            tuple(place for label in unseen for place in tally.test_label_places[label].first[:1])[:SHOWN],
-        )
+        if tally.near is not None:
+            near = tally.near.across(index[seen], np.setdiff1d(index[held], rows))
+            yield from near_leaks(near, (seen, held), size, tally.sources)

@@ -207,7 +207,7 @@ def to_example(file: str, row: Row, shape: Shape, rules: Rules) -> Example | Pro
             _refuse_other_shape(row.values, shape, rules)
         return _example(file, row, shape, rules)
     except BadFieldError as error:
-        return Problem(file, row.line, error.field, error.what, error.got, error.fix)
+        return Problem(file, row.line, error.field, error.what, error.got, error.fix, error.finding)
 
 
 def _refuse_other_shape(values: Mapping[str, Json], shape: Shape, rules: Rules) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+from burnish.data.checks.masking import masked_problem
 from burnish.data.fingerprint import example_id
 from burnish.data.formats import TARGET_COLUMNS, TEXT_COLUMNS, Columns, Draft, Format, Shape, check_input, take_apart
 from burnish.data.preferences import preference_shape
@@ -56,7 +57,7 @@ def read_inputs(
             continue
         bad += 1
         if len(problems) < show:
-            problems.append(item)
+            problems.append(masked_problem(item))
     if bad:
         lost = isinstance(problems[-1], Unreadable)
         what = "the file cannot be used" if lost else f"{bad:,} of {bad + len(found):,} inputs cannot be read"

@@ -6,12 +6,12 @@ from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
+from burnish.data.places import KEPT
 from burnish.records import Example, Finding, Json, Source
 
 CountTokens = Callable[[Sequence[Example]], list[int]]
 
 SAMPLE = 10_000  # rows whose tokens are counted, at most
-SHOWN = 5  # places named in a finding
 _SPREAD = 0x9E3779B97F4A7C15  # 2^64 over the golden ratio: consecutive multiples spread evenly
 
 
@@ -78,5 +78,5 @@ class Lengths:
             f"{rows_text} ({len(long) / len(self.kept):.1%} {basis}) are longer than max_length "
             f"{self.max_length:,}; the longest has {longest:,} tokens",
             f"Set training.max_length to {longest}, or shorten the rows: what does not fit is not trained on.",
-            tuple(sorted((place for _, place in long), key=lambda place: (place.file, place.line))[:SHOWN]),
+            tuple(sorted((place for _, place in long), key=lambda place: (place.file, place.line))[:KEPT]),
         )

@@ -7,6 +7,7 @@ from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
+from burnish.data.checks.masking import masked_problem
 from burnish.data.formats import Columns, Format, Rules, detect_shape, to_example
 from burnish.data.read import container, read_rows
 from burnish.data.streams import Row, Unreadable
@@ -158,6 +159,7 @@ class BadRows:
         self.rows: list[Problem] = []
 
     def add(self, problem: Problem) -> None:
+        problem = masked_problem(problem)
         self.count += 1
         held = self.lost if isinstance(problem, Unreadable) else self.rows
         if len(held) < self.show or not held:

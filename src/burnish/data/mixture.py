@@ -25,10 +25,10 @@ from burnish.data.fingerprint import examples_fingerprint
 from burnish.data.formats import Format
 from burnish.data.inputs import read_inputs
 from burnish.data.load import read_examples
+from burnish.data.places import KEPT
 from burnish.records import Example, Finding, Message, Source
 
 BUILT_IN_REPLAY = Path(__file__).with_name("replay.jsonl")
-SHOWN = 5
 
 
 class Extra(NamedTuple):
@@ -159,7 +159,7 @@ def _leak(part: str, size: int, places: Sequence[tuple[str, Source]]) -> Finding
         len(places),
         f"{rows} of {names} ask what {part} ({size:,} examples) asks",
         "Remove them from that data set: a result on inputs that were trained on proves nothing.",
-        tuple(source for _, source in places[:SHOWN]),
+        tuple(source for _, source in places[:KEPT]),
     )
 
 

@@ -13,8 +13,7 @@ import numpy as np
 
 from burnish.data.duplicates import Hashes, Rows, members
 from burnish.data.fingerprint import canonical, input_digest
-from burnish.data.lengths import SHOWN
-from burnish.data.places import Places
+from burnish.data.places import KEPT, Places
 from burnish.records import Example, Finding, Json, Source
 
 MUCH_LONGER = 0.6  # share of the pairs whose chosen answer is the longer one, or the shorter one
@@ -91,7 +90,7 @@ class PairTally:
                 f"{'1 judgement is' if questions == 1 else f'{questions:,} judgements are'} contradicted by another "
                 f"row: the same answers to the same prompt, judged the other way round ({_rows(len(rows))})",
                 "Decide on one of them, for example by a majority of the annotators: no model can follow both.",
-                sources(rows[:SHOWN]),
+                sources(rows[:KEPT]),
             )
         yield from self._length_bias()
         yield from self._empty()

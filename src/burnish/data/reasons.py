@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
+from burnish.data.checks.masking import masked
 from burnish.records import Finding
 
 _SEVERITIES = ("error", "warning", "info")
@@ -39,7 +40,18 @@ WHY = {
 }
 
 
-def told(findings: Iterable[Finding]) -> tuple[Finding, ...]:
-    """The findings with the reason of their kind where they have none of their own, the gravest first."""
-    reasoned = (finding if finding.why else replace(finding, why=WHY.get(finding.kind, "")) for finding in findings)
+def told(findings: Iterable[Finding], places: int | None = None) -> tuple[Finding, ...]:
+    """The findings, masked, with the reason of their kind where they have none of their own, the gravest first.
+
+    places: at most so many of each.
+    """
+    reasoned = (
+        replace(
+            finding,
+            message=masked(finding.message),
+            why=finding.why or WHY.get(finding.kind, ""),
+            rows=finding.rows[:places],
+        )
+        for finding in findings
+    )
     return tuple(sorted(reasoned, key=lambda finding: _SEVERITIES.index(finding.severity)))

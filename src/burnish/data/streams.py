@@ -16,6 +16,7 @@ from burnish.records import Json
 
 MAX_ROW_BYTES = 16 * 2**20  # one row; a larger one is a broken file far more often than an example
 CHUNK = 1 << 18
+DAMAGE = "encoding_damage"  # the finding that bytes which are no text count as
 
 _AGAIN = "Compress or download it again."
 
@@ -176,7 +177,7 @@ def encoding_problem(name: str, line: int, raw: bytes, field: str = "") -> Probl
     if (at := raw.find(b"\0")) >= 0:
         around = shorten(raw[max(0, at - 20) : at + 20].decode("utf-8", "replace"))
         fix = "Remove the NUL bytes; where every other byte is one the file is UTF-16: save it as UTF-8."
-        return Problem(name, line, field, f"NUL byte at byte {at + 1} of the row", around, fix)
+        return Problem(name, line, field, f"NUL byte at byte {at + 1} of the row", around, fix, DAMAGE)
     try:
         raw.decode("utf-8")
     except UnicodeDecodeError as error:
@@ -193,6 +194,7 @@ def encoding_problem(name: str, line: int, raw: bytes, field: str = "") -> Probl
             shorten(context),
             f"Save the file as UTF-8. Read as Windows-1252 this would be {shorten(guess, 60)}; "
             "if that is right: iconv -f WINDOWS-1252 -t UTF-8 OLD > NEW",
+            DAMAGE,
         )
     return None
 

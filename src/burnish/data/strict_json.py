@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from burnish.data.streams import (
+    DAMAGE,
     MAX_ROW_BYTES,
     BrokenStreamError,
     Row,
@@ -25,13 +26,16 @@ _SPECIAL = re.compile(r"\\u(?:[dD][89a-fA-F]|0000)")
 class BadJsonError(ValueError):
     """Text that is not acceptable JSON. line: 1-based within the text. Never leaves this package."""
 
-    def __init__(self, what: str, *, line: int = 1, field: str = "", got: str = "", fix: str = "") -> None:
+    def __init__(
+        self, what: str, *, line: int = 1, field: str = "", got: str = "", fix: str = "", finding: str = ""
+    ) -> None:
         super().__init__(what)
         self.what = what
         self.line = line
         self.field = field
         self.got = got
         self.fix = fix or "Write the value as valid JSON."
+        self.finding = finding
 
 
 def _pairs(pairs: list[tuple[str, Json]]) -> dict[str, Json]:
@@ -130,7 +134,8 @@ def check_characters(value: Json, field: str = "") -> None:
     """Raises BadJsonError at the first string with a lone surrogate or a NUL, naming its field."""
     if isinstance(value, str):
         if "\0" in value:
-            raise BadJsonError("a NUL character in the text", field=field, got=shorten(value), fix="Remove it.")
+            what = "a NUL character in the text"
+            raise BadJsonError(what, field=field, got=shorten(value), fix="Remove it.", finding=DAMAGE)
         try:
             value.encode("utf-8")
         except UnicodeEncodeError as error:
@@ -139,6 +144,7 @@ def check_characters(value: Json, field: str = "") -> None:
                 field=field,
                 got=ascii(value[max(0, error.start - 20) : error.start + 20]),
                 fix="Write the row again with a correct encoder: the text was cut inside an emoji or a rare letter.",
+                finding=DAMAGE,
             ) from None
     elif isinstance(value, dict):
         for key, item in value.items():
@@ -170,7 +176,7 @@ def row_from_json(name: str, line: int, raw: bytes) -> Row | Problem:
     try:
         value = parse_json(text.strip())
     except BadJsonError as error:
-        return Problem(name, line + error.line - 1, error.field, error.what, error.got, error.fix)
+        return Problem(name, line + error.line - 1, error.field, error.what, error.got, error.fix, error.finding)
     if not isinstance(value, dict):
         fix = 'Write each row as an object with named fields, such as {"text": …, "label": …}.'
         return Problem(name, line, "", f"a row must be a JSON object, this is {kind_of(value)}", shorten(value), fix)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from burnish.data.streams import (
+    DAMAGE,
     MAX_ROW_BYTES,
     BrokenStreamError,
     Line,
@@ -212,9 +213,9 @@ def _parquet_row(name: str, line: int, batch: Any) -> Row | Problem:
             check_characters(values[column], column)
         except UnicodeDecodeError as error:
             fix = "Write the column as UTF-8 text."
-            return Problem(name, line, column, "not UTF-8", shorten(error.object[:40]), fix)
+            return Problem(name, line, column, "not UTF-8", shorten(error.object[:40]), fix, DAMAGE)
         except BadJsonError as error:
-            return Problem(name, line, error.field, error.what, error.got, error.fix)
+            return Problem(name, line, error.field, error.what, error.got, error.fix, error.finding)
         except (ValueError, OverflowError) as error:  # dates beyond year 9999, …
             return Problem(name, line, column, "the value cannot be read", shorten(str(error)), "Store it as text.")
     return Row(line, values)

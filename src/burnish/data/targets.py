@@ -8,7 +8,7 @@ from typing import Any
 
 from burnish.data.fingerprint import canonical
 from burnish.data.strict_json import kind_of, parse_json
-from burnish.data.turns import BadFieldError, Tools, decoded, nearest, read_tool_calls
+from burnish.data.turns import BadFieldError, Tools, decoded, finding, nearest, read_tool_calls
 from burnish.errors import MISSING, ConfigError
 from burnish.records import Json, Kind
 
@@ -32,19 +32,20 @@ def read_target(
     schema: raises BadFieldError for an object that breaks the task's schema. Raises BadFieldError.
     """
     if value is MISSING:
-        raise BadFieldError(field, "the row is unlabelled: the field is missing", MISSING, _UNLABELLED)
+        raise BadFieldError(field, "the row is unlabelled: the field is missing", MISSING, _UNLABELLED, "empty_field")
     if kind == "preference":
         return value  # made and checked by preferences.py
     if value is None or (isinstance(value, str) and not value.strip()):
         what = "the row is unlabelled: the field is " + ("null" if value is None else "empty")
-        raise BadFieldError(field, what, value, _UNLABELLED)
-    if kind == "classification":
-        return _label(value, field, labels)
-    if kind == "extraction":
-        return _object(value, field, schema)
-    if kind == "generation":
-        return _text(value, field)
-    return _calls(value, field, tools)
+        raise BadFieldError(field, what, value, _UNLABELLED, "empty_field")
+    with finding("invalid_tool_call" if kind == "tool_calling" else "schema_violation"):
+        if kind == "classification":
+            return _label(value, field, labels)
+        if kind == "extraction":
+            return _object(value, field, schema)
+        if kind == "generation":
+            return _text(value, field)
+        return _calls(value, field, tools)
 
 
 def _label(value: Json, field: str, labels: frozenset[str] | None) -> str:
@@ -100,13 +101,15 @@ def answer_text(value: Json, field: str) -> str:
     """An answer that was judged, as text; it may be empty. Numbers and true and false become text, as labels do."""
     if value is MISSING or value is None:
         what = "the row is unlabelled: the field is " + ("missing" if value is MISSING else "null")
-        raise BadFieldError(field, what, value, 'Write the answer, or "" for one that says nothing.')
+        fix = 'Write the answer, or "" for one that says nothing.'
+        raise BadFieldError(field, what, value, fix, "empty_field")
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, str | int):
         return str(value)
     fix = "Write it as a string, or as a list with one assistant turn."
-    raise BadFieldError(field, f"an answer must be text, this is {kind_of(value)}", value, fix)
+    what = f"an answer must be text, this is {kind_of(value)}"
+    raise BadFieldError(field, what, value, fix, "schema_violation")
 
 
 def _calls(value: Json, field: str, tools: Tools) -> list[Json]:

@@ -6,10 +6,12 @@ Everything here raises BadFieldError with the path of the field, such as `messag
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any, get_args
 
+from burnish.data.checks.masking import masked
 from burnish.data.fingerprint import canonical
 from burnish.data.strict_json import BadJsonError, kind_of, parse_json
 from burnish.errors import MISSING, shorten
@@ -38,14 +40,28 @@ _SHAREGPT_KEYS = {"from", "value", "weight", "name"}
 
 
 class BadFieldError(Exception):
-    """One field of a row is wrong. Never leaves this package: it becomes a Problem with file and line."""
+    """One field of a row is wrong. Never leaves this package: it becomes a Problem with file and line.
 
-    def __init__(self, field: str, what: str, got: object, fix: str) -> None:
+    The value is masked before it is cut, so that no half of a secret stays. finding: the kind of finding it is.
+    """
+
+    def __init__(self, field: str, what: str, got: object, fix: str, finding: str = "") -> None:
         super().__init__(what)
         self.field = field
         self.what = what
-        self.got = "" if got is MISSING else shorten(got)
+        self.got = "" if got is MISSING else shorten(_Plain(masked(repr(got))))
         self.fix = fix
+        self.finding = finding
+
+
+@contextmanager
+def finding(kind: str) -> Iterator[None]:
+    """What is wrong in here is a finding of this kind, where nothing closer says otherwise."""
+    try:
+        yield
+    except BadFieldError as error:
+        error.finding = error.finding or kind
+        raise
 
 
 def nearest(word: str, words: Sequence[str]) -> str:
@@ -246,6 +262,11 @@ def _sharegpt_turn(item: Json, place: str) -> Message:
 
 def read_tool_calls(value: Json, field: str) -> tuple[ToolCall, ...]:
     """Calls as OpenAI nests them ({id, type, function: {name, arguments}}) or flat ({name, arguments})."""
+    with finding("invalid_tool_call"):
+        return _read_tool_calls(value, field)
+
+
+def _read_tool_calls(value: Json, field: str) -> tuple[ToolCall, ...]:
     value = decoded(value, field, "the list of calls")
     if isinstance(value, dict):
         value = [value]

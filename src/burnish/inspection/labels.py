@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from burnish.data.lengths import SHOWN
 from burnish.data.logistic import FOLDS, Vectors, cross_validated
+from burnish.data.places import SHOWN
 from burnish.inspection.confident import suspects
 from burnish.inspection.sample import Item
 from burnish.records import Finding, Json

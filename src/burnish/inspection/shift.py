@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from burnish.data.lengths import SHOWN
 from burnish.data.logistic import Vectors, cross_validated
+from burnish.data.places import SHOWN
 from burnish.inspection.neighbours import nearest_similarity
 from burnish.inspection.sample import Item
 from burnish.inspection.words import distinctive

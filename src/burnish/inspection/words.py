@@ -7,14 +7,16 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 
+from burnish.data.checks.masking import masked
+
 _WORD = re.compile(r"[^\W\d_]{2,}")
 LEAST_TEXTS = 2
 MARKED = 1.5  # times as often as in all texts: below that a word marks nothing
 
 
 def text_words(text: str) -> set[str]:
-    """The different words of a text, in lower case, of two letters and more."""
-    return set(_WORD.findall(text.lower()))
+    """The different words of a text, in lower case, of two letters and more; personal data is left out."""
+    return set(_WORD.findall(masked(text).lower()))
 
 
 def distinctive(texts: Sequence[str], others: Sequence[str], count: int) -> list[str]:

@@ -41,6 +41,7 @@ from burnish.reports.text import (
 Record = Mapping[str, Any]
 SEVERITIES = {"error": ("✗ error", "bold red"), "warning": ("! warning", "yellow"), "info": ("· info", "dim")}
 BAR_WIDTH = 30
+PLACES = 5  # places shown of a finding
 EIGHTHS = " ▏▎▍▌▋▊▉█"
 
 
@@ -125,6 +126,7 @@ def findings_view(findings: Iterable[Finding | Record]) -> RenderableType:
             *(Text(f"\n{one_line(finding[part])}", style="dim") for part in ("why", "advice") if finding.get(part)),
         )
         if places:
+            places = places[:PLACES]
             more = finding["count"] - len(places)
             tail = f" and {more:,} more" if more > 0 else ""
             body.append(f"\n{one_line(', '.join(places), 300)}{tail}", style="dim cyan")

@@ -56,7 +56,8 @@ def explained(path: Path) -> Iterator[None]:
 
 
 @contextmanager
-def _replacing(path: Path) -> Iterator[BinaryIO]:
+def replacing(path: Path) -> Iterator[BinaryIO]:
+    """Within, a file to write to, which takes the name `path` at the end, whole, or is removed."""
     with explained(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = path.with_name(f".{path.name[:100]}.{secrets.token_hex(4)}{_TEMPORARY}")
@@ -74,7 +75,7 @@ def _replacing(path: Path) -> Iterator[BinaryIO]:
 
 def write_bytes(path: Path, data: bytes) -> None:
     """Write a file whole or not at all. RunError when the disk is full or refuses."""
-    with _replacing(path) as file:
+    with replacing(path) as file:
         file.write(data)
 
 
@@ -90,7 +91,7 @@ def write_json(path: Path, value: Any) -> None:
 
 def write_jsonl(path: Path, lines: Iterable[Any]) -> None:
     """One JSON value or record a line; streamed, whole or not at all."""
-    with _replacing(path) as file:
+    with replacing(path) as file:
         for line in lines:
             file.write(dumps(line).encode("utf-8") + b"\n")
 

@@ -1,0 +1,155 @@
+"""Findings on labels: one label alone, imbalance, rare classes, labels and shares that differ between parts."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
+
+from burnish.data.checks.base import rows_text
+from burnish.data.checks.minhash import normalised
+from burnish.data.places import KEPT, SHOWN, Places
+from burnish.records import Finding, Kind, Source
+
+IMBALANCE = 10.0  # largest class over smallest class
+RARE = 10  # rows: fewer are neither learned nor measured
+FEW = 50  # rows: below the usual aim for a class
+SKEWED = 0.1  # of the rows would have to change their label for the parts to have the same shares
+SURE = 0.001  # p-value
+
+
+class Classes:
+    """Labels counted by part, with the first places of each."""
+
+    def __init__(self, kind: Kind) -> None:
+        self.kind = kind
+        self.counts: defaultdict[str, Counter[str]] = defaultdict(Counter)  # part -> label -> rows
+        self.places: defaultdict[tuple[bool, str], Places] = defaultdict(lambda: Places(FEW))
+
+    def add(self, part: str, label: str, source: Source) -> None:
+        self.counts[part][label] += 1
+        self.places[part == "test", label].add(source)
+
+    @property
+    def labels(self) -> Counter[str]:
+        return sum(self.counts.values(), Counter())
+
+    def findings(self) -> Iterator[Finding]:
+        labels = self.labels
+        if not labels:
+            return
+        ordered = labels.most_common()
+        (most, largest), (least, smallest) = ordered[0], min(ordered, key=lambda item: (item[1], item[0]))
+        if len(labels) == 1:
+            if self.kind != "tool_calling":  # one tool with differing arguments is a task like any other
+                yield Finding(
+                    "class_imbalance",
+                    "error",
+                    largest,
+                    f"all rows have one label, {most!r}: there is nothing to tell apart",
+                    "Add rows of the other labels, or check which column holds the label.",
+                    self._of([most])[:SHOWN],
+                )
+            return
+        if largest > IMBALANCE * smallest:
+            yield Finding(
+                "class_imbalance",
+                "warning",
+                largest,
+                f"{most!r} has {rows_text(largest)}, {least!r} has {smallest:,}: "
+                f"{largest / smallest:,.0f} times fewer",
+                "Watch macro-F1 rather than accuracy; add rows of the small classes.",
+                self._of([least]),
+            )
+        yield from self._rare(labels)
+        yield from self._spellings(labels)
+
+    def _spellings(self, labels: Counter[str]) -> Iterator[Finding]:
+        """Labels that differ in case, spaces or signs alone."""
+        same: defaultdict[str, list[str]] = defaultdict(list)
+        for label in labels:
+            same[normalised(label)].append(label)
+        odd: list[str] = []
+        pairs: list[str] = []
+        for folded, written in same.items():
+            if folded and len(written) > 1:
+                usual, *others = sorted(written, key=lambda label: (-labels[label], label))
+                odd += others
+                pairs += [f"{other!r} ({labels[other]:,}) beside {usual!r} ({labels[usual]:,})" for other in others]
+        if odd:
+            count = sum(labels[label] for label in odd)
+            yield Finding(
+                "inconsistent_format",
+                "warning",
+                count,
+                f"{rows_text(count)} with a label that is written in another way elsewhere: {listed(pairs)}",
+                "Write each label in one way: to a model two spellings are two answers.",
+                self._of(odd),
+            )
+
+    def _rare(self, labels: Counter[str]) -> Iterator[Finding]:
+        for low, high in ((0, RARE), (RARE, FEW)):
+            rare = sorted((count, label) for label, count in labels.items() if low <= count < high)
+            if rare:
+                between = f"fewer than {high}" if not low else f"{low} to {high - 1}"
+                yield Finding(
+                    "rare_class",
+                    "info" if low else "warning",
+                    len(rare),
+                    f"{len(rare):,} of {len(labels):,} labels have {between} rows: "
+                    f"{listed([f'{label!r} ({count})' for count, label in rare])}",
+                    "Add rows (50 to 200 a class is a usual aim), or join the label with another.",
+                    self._of([label for _, label in rare]),
+                )
+
+    def part_findings(self) -> Iterator[Finding]:
+        """What the parts that were given differ in."""
+        train, test = self.counts["train"], self.counts["test"]
+        if not train:
+            return
+        unseen = sorted(set(test) - set(train))
+        if unseen:
+            yield Finding(
+                "rare_class",
+                "warning",
+                len(unseen),
+                f"{len(unseen):,} labels of the test never occur in train: {listed([repr(word) for word in unseen])}",
+                "Add rows with them to train: a model cannot learn a label that it is not shown.",
+                tuple(place for label in unseen for place in self.places[True, label].first[:1])[:KEPT],
+            )
+        yield from self._skewed(train, test)
+
+    def _skewed(self, train: Counter[str], test: Counter[str]) -> Iterator[Finding]:
+        import numpy as np
+        from scipy.stats import chi2_contingency
+
+        both = sorted(set(train) | set(test))
+        if len(both) < 2 or sum(test.values()) < 2 * len(both):  # too few for a test of shares
+            return
+        counts = np.array([[part[label] for label in both] for part in (train, test)], dtype=float)
+        shares = counts / counts.sum(axis=1, keepdims=True)
+        distance = float(np.abs(shares[0] - shares[1]).sum() / 2)
+        if distance < SKEWED or chi2_contingency(counts).pvalue > SURE:
+            return
+        most = int(np.argmax(np.abs(shares[0] - shares[1])))
+        yield Finding(
+            "distribution_shift",
+            "warning",
+            round(distance * counts[1].sum()),
+            f"labels have other shares in test than in train: {both[most]!r} {shares[0][most]:.0%} of train, "
+            f"{shares[1][most]:.0%} of test ({distance:.0%} of the test would need another label)",
+            "Draw train and test from the same rows (split.stratify), unless the test is what use looks like.",
+            tuple(self.places[True, both[most]].first),
+        )
+
+    def _of(self, labels: Sequence[str]) -> tuple[Source, ...]:
+        found = (place for label in labels for test in (False, True) for place in self._first(test, label))
+        return tuple(found)[:KEPT]
+
+    def _first(self, test: bool, label: str) -> list[Source]:
+        return self.places[test, label].first if (test, label) in self.places else []
+
+
+def listed(words: Sequence[str]) -> str:
+    """The first few words, and how many more there are."""
+    more = f" and {len(words) - SHOWN:,} more" if len(words) > SHOWN else ""
+    return ", ".join(words[:SHOWN]) + more

@@ -1,0 +1,23 @@
+"""Which checks on text a kind of task has."""
+
+from __future__ import annotations
+
+from burnish.data.checks.base import Check
+from burnish.data.checks.cut import CutCheck
+from burnish.data.checks.encoding import EncodingCheck
+from burnish.data.checks.leaks import LeakCheck
+from burnish.data.checks.markup import MarkupCheck
+from burnish.data.checks.refusals import RefusalCheck
+from burnish.data.checks.sensitive import SensitiveCheck
+from burnish.data.checks.styles import StyleCheck
+from burnish.records import Kind
+
+
+def text_checks(kind: Kind) -> list[Check]:
+    """New checks for one pass. Refusals are not looked for in preferences: there they may be the better answer."""
+    checks: list[Check] = [SensitiveCheck(), EncodingCheck(), MarkupCheck(), LeakCheck(kind), StyleCheck(kind)]
+    if kind in ("generation", "preference"):
+        checks.append(CutCheck())
+    if kind == "generation":
+        checks.append(RefusalCheck())
+    return checks

@@ -1,0 +1,120 @@
+"""`burnish check --fix`: cleaned copies beside the files, and a log of every change. The files themselves stay."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from burnish.data.checks.masking import masked
+from burnish.data.cleaning.actions import ACTIONS
+from burnish.data.cleaning.edits import DROPPED, REDACTED, REPAIRS, edit_of, edited
+from burnish.data.cleaning.rewrite import Changed, rewrite
+from burnish.errors import ConfigError
+from burnish.records import Finding, Json
+from burnish.runs.files import replacing
+
+_KINDS = {"drop": DROPPED, "redact": REDACTED, "repair": tuple(REPAIRS)}
+_SHOWN = 200  # characters of a row in the log
+
+Plan = dict[str, dict[int, dict[str, str]]]  # file -> line -> kind -> action
+
+
+class Cleaned(NamedTuple):
+    """One file and its cleaned copy. changes: rows by action; log: JSONL, one line a row and kind."""
+
+    file: str
+    written: str
+    log: str
+    changes: dict[str, int]
+
+
+def read_actions(text: str) -> tuple[str, ...]:
+    """`drop,redact` as a tuple; `all` for all three. Raises ConfigError for another word."""
+    words = [word.strip() for word in text.split(",") if word.strip()]
+    if words == ["all"]:
+        return ACTIONS
+    for word in words:
+        if word not in ACTIONS:
+            fix = f"Use one or more of {', '.join(ACTIONS)}, with commas between, or --fix alone for all."
+            raise ConfigError("there is no such action", got=word, where="--fix", fix=fix)
+    return tuple(words) or ACTIONS
+
+
+def make_plan(findings: Iterable[Finding], actions: Collection[str]) -> Plan:
+    """What is to be done to which row. Notes (findings of severity info) are nobody's fault and change nothing.
+
+    A row that is dropped is not changed besides.
+    """
+    plan: defaultdict[str, defaultdict[int, dict[str, str]]] = defaultdict(lambda: defaultdict(dict))
+    for finding in findings:
+        action = _action(finding)
+        if action in actions and finding.severity != "info":
+            for row in finding.rows:
+                plan[row.file][row.line][finding.kind] = action
+    made: Plan = {}
+    for file, rows in plan.items():
+        made[file] = {}
+        for line, kinds in sorted(rows.items()):
+            drops = {kind: action for kind, action in kinds.items() if action == "drop"}
+            made[file][line] = drops or kinds
+    return made
+
+
+def _action(finding: Finding) -> str:
+    if finding.kind == "encoding_damage" and finding.severity == "error":  # bytes that are no text
+        return "drop"
+    return next((action for action in ACTIONS if finding.kind in _KINDS[action]), "")
+
+
+def copy_of(path: Path, folder: Path | None) -> Path:
+    """Where the cleaned copy goes: `rows.jsonl.gz` becomes `rows.clean.jsonl.gz`."""
+    stem, *suffixes = path.name.split(".")
+    name = ".".join([stem or path.name, "clean", *suffixes]) if stem else f"{path.name}.clean"
+    return (folder or path.parent) / name
+
+
+def clean_files(findings: Sequence[Finding], actions: Collection[str], folder: Path | None = None) -> list[Cleaned]:
+    """Write a cleaned copy of every file with something to change, and its log `<copy>.changes.jsonl`.
+
+    folder: for the copies (None: beside each file). Raises ConfigError when a copy is there already, DataError when a
+    file cannot be cut into rows.
+    """
+    plan = make_plan(findings, actions)
+    copies = {file: copy_of(Path(file), folder) for file in plan}
+    for file, copy in copies.items():
+        if copy.exists() or list(copies.values()).count(copy) > 1:
+            fix = "Remove it, or name another folder: --out DIR."
+            raise ConfigError("the cleaned copy would replace a file", got=str(copy), where=file, fix=fix)
+    return [_clean(Path(file), copies[file], rows) for file, rows in plan.items()]
+
+
+def _clean(path: Path, copy: Path, rows: dict[int, dict[str, str]]) -> Cleaned:
+    drop = {line for line, kinds in rows.items() if "drop" in kinds.values()}
+    log = copy.with_name(f"{copy.name}.changes.jsonl")
+    counts: Counter[str] = Counter()
+
+    def changed(line: int, values: dict[str, Json]) -> dict[str, Json]:
+        edit = edit_of(rows[line])
+        return {key: edited(value, edit) for key, value in values.items()}
+
+    with replacing(copy) as sink, replacing(log) as lines:
+        for made in rewrite(path, sink, drop=drop, change=rows.keys() - drop, changed=changed):
+            counts.update(set(rows[made.line].values()))
+            for kind, action in rows[made.line].items():
+                lines.write(_log_line(path, made, kind, action))
+    return Cleaned(str(path), str(copy), str(log), dict(counts))
+
+
+def _log_line(path: Path, made: Changed, kind: str, action: str) -> bytes:
+    """before, after: masked text, with its SHA-256 where nothing was masked: a hash would give short secrets away."""
+    entry: dict[str, Json] = {"file": str(path), "line": made.line, "kind": kind, "action": action}
+    for name, raw in (("before", made.before), ("after", made.after)):
+        text = None if raw is None else raw.decode("utf-8", "replace")
+        shown = None if text is None else masked(text)
+        entry[name] = None if shown is None else shown.strip()[:_SHOWN]
+        entry[f"{name}_sha256"] = hashlib.sha256(raw).hexdigest() if raw is not None and shown == text else None
+    return json.dumps(entry, ensure_ascii=False).encode() + b"\n"
