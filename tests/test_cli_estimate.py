@@ -70,6 +70,13 @@ def test_a_task_is_estimated_with_its_own_rows(task: Path, capsys: pytest.Captur
     full = json.loads(out)
     assert full["trained_parameters"] == full["parameters"]
     assert full["device"]["name"].startswith("this machine")
+    _, out, _ = call(
+        "estimate", task, "--json", "--set", "training.method=full", "--set", "training.optimizer=adamw_8bit",
+        capsys=capsys,
+    )  # fmt: skip
+    eight = json.loads(out)
+    assert eight["optimizer"] == "adamw_8bit"
+    assert eight["memory"]["optimizer"] == pytest.approx(full["memory"]["optimizer"] * 2.03125 / 8)
 
 
 def test_no_weights_are_read(task: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -24,9 +24,11 @@ from burnish.config import (
     load_task,
     task_from,
 )
-from burnish.config.names import ALIASES, ALL_NAMES, ALREADY, REFUSED
+from burnish.config.aliases import ALIASES, ALREADY, REFUSED
+from burnish.config.names import ALL_NAMES
 from burnish.config.words import node_at
 from burnish.config.yaml_tree import dotted, read_scalar, read_yaml
+from burnish.errors import ConfigError
 from burnish.records import KINDS
 
 BASE = {"name": "mail", "kind": "classification", "instruction": "Say which team.", "data": "rows.jsonl"}
@@ -210,6 +212,7 @@ ALIAS_VALUES: dict[str, tuple[Any, Any]] = {
     "dpo_label_smoothing": (0.1, 0.1), "desirable_weight": (2.0, 2.0), "undesirable_weight": (2.0, 2.0),
     "kto_chosen_weight": (1.5, 1.5), "kto_rejected_weight": (1.5, 1.5),
     "save_total_limit": (1, 1), "bf16": (True, "bfloat16"), "torch_dtype": ("float32", "float32"),
+    "optim": ("paged_adamw_8bit", "adamw_8bit"),
 }  # fmt: skip
 PREFERENCES = {"objective", "beta", "label_smoothing", "kto_desirable_weight", "kto_undesirable_weight"}
 KIND_OF = {
@@ -332,11 +335,47 @@ def test_openais_hyperparameters(folder: Path) -> None:
     assert any("2 x 0.0002 = 0.0004" in notice for notice in loaded.notices)
 
 
+@pytest.mark.parametrize(
+    ("text", "optimizer", "notices"),
+    [
+        ("optimizer: adamw_bnb_8bit", "adamw_8bit", ["optimizer is read as training.optimizer"]),
+        (
+            "training: {optimizer: adamw_hf}",
+            "adamw",
+            ["training.optimizer: adamw_hf is read as adamw"],
+        ),
+        ("training: {optimizer: adamw_8bit}", "adamw_8bit", []),
+        ("optim: adamw_torch", "adamw", ["optim is read as training.optimizer"]),
+    ],
+)
+def test_optimizers_by_their_names_elsewhere(folder: Path, text: str, optimizer: str, notices: list[str]) -> None:
+    loaded = read(folder, text + "\n")
+    assert (loaded.config.training.optimizer, loaded.notices) == (optimizer, notices)
+
+
+def test_an_optimizer_that_is_not_here_is_named_with_those_that_are(folder: Path) -> None:
+    with pytest.raises(ConfigError, match="adamw_8bit") as caught:
+        read(folder, "optim: adafactor\n")
+    assert "optim" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "training",
+    [
+        {"method": "ia3", "loraplus_lr_ratio": 16},
+        {"method": "full", "sharding": "fsdp", "optimizer": "adamw_8bit"},
+    ],
+)
+def test_optimizer_settings_that_do_not_fit_are_refused(folder: Path, training: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match=r"training\.(loraplus_lr_ratio|optimizer)"):
+        task_from(BASE | {"training": training}, folder)
+
+
 def test_names_that_say_what_happens_anyway(folder: Path) -> None:
-    loaded = read(folder, "train_on_inputs: false\noptim: adamw_torch\n")
+    loaded = read(folder, "train_on_inputs: false\ndo_train: true\n")
     assert loaded.notices == [
         "train_on_inputs: false changes nothing: only answers are trained on",
-        "optim: adamw_torch changes nothing: the optimizer is AdamW",
+        "do_train: true changes nothing: `burnish run` trains",
     ]
 
 

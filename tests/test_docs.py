@@ -20,7 +20,8 @@ from pydantic_core import PydanticUndefined
 import burnish
 from burnish.cli import app
 from burnish.config import METRICS, TaskConfig, task_from
-from burnish.config.names import ALIASES, ALL_NAMES, ALREADY, REFUSED
+from burnish.config.aliases import ALIASES, ALREADY, REFUSED
+from burnish.config.names import ALL_NAMES
 from burnish.data.reasons import WHY
 
 ROOT = Path(__file__).parent.parent

@@ -42,6 +42,7 @@ from burnish.runs import (
 )
 from burnish.team import Together, together
 from burnish.tracking.hub import Trackers, require_trackers
+from burnish.training.optimizers import require_optimizer
 from burnish.trust import calibration_step, slices_of, tell_power
 
 if TYPE_CHECKING:
@@ -93,6 +94,7 @@ def _run(
     for notice in loaded.notices:
         progress.notice(notice)
     require_trackers(loaded.config.trackers)
+    require_optimizer(loaded.config.training.optimizer)
     if not resume:
         require_hosted(loaded.config, progress)
     folder = (

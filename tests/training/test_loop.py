@@ -11,8 +11,9 @@ import torch
 from burnish.errors import Interrupted, TrainingError
 from burnish.models.adapters import adapter_state
 from burnish.runs import read_jsonl
-from burnish.training import checkpoints, loop, step
+from burnish.training import checkpoints, step
 from burnish.training.objectives import sft
+from burnish.training.overfitting import overfitting
 from helpers_training import lora_model, rows, run_training, settings
 
 
@@ -64,10 +65,19 @@ def test_same_seed_same_bits(tmp_path):
     assert same(first, second)
 
 
-@pytest.mark.parametrize("dropout", [0.0, 0.2])
-def test_stopped_and_resumed_equals_uninterrupted(tmp_path, monkeypatch, dropout):
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"lora_dropout": 0.2},
+        {"loraplus_lr_ratio": 8},
+        {"optimizer": "adamw_8bit", "method": "full", "learning_rate": 1e-3},
+    ],
+    ids=str,
+)
+def test_stopped_and_resumed_equals_uninterrupted(tmp_path, monkeypatch, changes):
     """Cut at every step from 1 to 9, wherever the last checkpoint was: the same weights and the same log."""
-    config = settings(lora_dropout=dropout, num_epochs=2, evals_per_epoch=2)
+    config = settings(num_epochs=2, evals_per_epoch=2, **changes)
     whole, result = run_training(tmp_path / "whole", config)
     real = step.Stepper._try_step
 
@@ -229,7 +239,7 @@ def test_all_weights_zero_is_an_error(tmp_path):
 def test_overfitting_sentence(validation, train, says):
     history = [{"step": 1, "loss": 2.0}] * 5 + [{"step": 9, "loss": train}]
     history += [{"step": i + 1, "validation_loss": value} for i, value in enumerate(validation)]
-    sentence = loop.overfitting(history)
+    sentence = overfitting(history)
     assert (sentence is None) if says is None else says in sentence
 
 

@@ -68,7 +68,7 @@ def estimate(
         int, typer.Option("--devices", min=1, help="Without a task: weights and states are cut over so many.")
     ] = 1,
     optimizer: Annotated[
-        Literal["adamw", "adamw_8bit"], typer.Option("--optimizer", help="For planning: Burnish uses adamw.")
+        Literal["adamw", "adamw_8bit"], typer.Option("--optimizer", help="Without a task: its moments' size.")
     ] = "adamw",
     gradient_checkpointing: Annotated[
         bool, typer.Option("--gradient-checkpointing", help="Without a task: compute layers again for gradients.")
@@ -97,14 +97,19 @@ def estimate(
         fix = "burnish estimate TASK, or burnish estimate --model llama-3.1-8b --method qlora"
         raise ConfigError("a task is needed" if overrides else "a task or a model is needed", where="TASK", fix=fix)
     else:
-        setup = Setup(method=method, r=rank, devices=devices, gradient_checkpointing=gradient_checkpointing)
+        setup = Setup(
+            method=method,
+            r=rank,
+            optimizer=optimizer,
+            devices=devices,
+            gradient_checkpointing=gradient_checkpointing,
+        )
         sizes = {"rows": rows, "length": length, "batch_size": batch, "num_epochs": epochs, "prefix": prefix}
         work_at = _uniform(sizes, answer, devices)
         question = Question(model_shape(model), setup, dtype, tokens_per_batch, work_at)
     device = named_gpu(on) if on else this_machine()
     device = device if watts is None else replace(device, watts=watts)
-    setup = replace(question.setup, optimizer=optimizer)
-    record, fits = _answer(question, setup, device, fitting=fit)
+    record, fits = _answer(question, question.setup, device, fitting=fit)
     if as_json:
         print_json(record)
     else:
@@ -175,6 +180,7 @@ def of_task(task: Path, overrides: list[str], allow_bad_rows: int, quiet: bool) 
         method=settings.method,
         r=settings.lora_r,
         modules=modules if isinstance(modules, str) else tuple(modules),
+        optimizer=settings.optimizer,
         gradient_checkpointing=settings.gradient_checkpointing,
         bottleneck=settings.bottleneck_size,
         virtual_tokens=settings.virtual_tokens,

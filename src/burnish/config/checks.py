@@ -8,7 +8,7 @@ from typing import Any
 
 from burnish.config.base import Report
 from burnish.config.hosted_check import check_hosted
-from burnish.config.search import check_search
+from burnish.config.search import METHODS_OF, check_search
 from burnish.config.settings import METRICS, TaskConfig, TrainingConfig
 from burnish.config.words import nearest
 from burnish.config.yaml_tree import dotted
@@ -27,6 +27,7 @@ def check_settings(config: TaskConfig, report: Report, notices: list[str], *, ki
     _check_pattern(config, report)
     _check_split(config, report, notices)
     _check_method(config, report)
+    _check_optimizer(config, report)
     _check_mixture(config, report, notices)
     _check_prompting(config, report)
     check_hosted(config, report)
@@ -264,6 +265,19 @@ def _check_method(config: TaskConfig, report: Report) -> None:
             True,
             "set it to false, and lower training.tokens_per_batch when memory is short",
         )
+
+
+def _check_optimizer(config: TaskConfig, report: Report) -> None:
+    training = config.training
+    two_matrices = METHODS_OF["loraplus_lr_ratio"]
+    if training.loraplus_lr_ratio is not None and training.method not in two_matrices:
+        what = f"method {training.method} has no B matrices, which LoRA+ gives a rate of their own"
+        fix = f"delete it, or set method: {two_matrices[0]}"
+        report(("training", "loraplus_lr_ratio"), what, training.loraplus_lr_ratio, fix)
+    if training.optimizer == "adamw_8bit" and training.sharding != "none":
+        what = "8-bit moments are not cut over processes"
+        fix = "use training.optimizer: adamw, or training.sharding: none"
+        report(("training", "optimizer"), what, training.optimizer, fix)
 
 
 def _check_rest(config: TaskConfig, report: Report) -> None:

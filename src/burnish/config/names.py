@@ -5,191 +5,16 @@ A peer's flat file can be pasted: every name is understood at the top level and 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from burnish.config.aliases import ALIASES, ALREADY, LOSSES, REFUSED, Alias, peers_value
 from burnish.config.rates import default_learning_rate
 from burnish.config.settings import TaskConfig, TrainingConfig
 from burnish.config.yaml_tree import Key, Tree, dotted
 from burnish.errors import Problem, shorten
 
-
-class Alias(NamedTuple):
-    """target: our dotted name. peers: who says so. convert: their value to ours; ValueError says what is wrong."""
-
-    target: str
-    peers: str
-    convert: Callable[[Any], Any] | None = None
-
-
-def _modules(value: Any) -> Any:
-    if isinstance(value, str):
-        names = [name.strip() for name in value.split(",") if name.strip()]
-        return "all-linear" if names in (["all"], ["all-linear"]) else names
-    return "all-linear" if value == ["all"] else value
-
-
-def _all_linear(value: Any) -> Any:
-    if value is True:
-        return "all-linear"
-    raise ValueError("only true has a counterpart: name the modules in training.lora_target_modules instead")
-
-
-def _use_peft(value: Any) -> Any:
-    return {True: "lora", False: "full"}.get(value, value) if isinstance(value, bool) else value
-
-
-def _schedule(value: Any) -> Any:
-    return "constant" if value == "constant_with_warmup" else value
-
-
-def _history_masked(value: Any) -> Any:
-    return {True: "last", False: "all"}.get(value, value) if isinstance(value, bool) else value
-
-
-def _assistant_only(value: Any) -> Any:
-    if value is True:
-        return "all"
-    raise ValueError("prompts are never trained on; use training.train_on: last or all")
-
-
-def _roles(value: Any) -> Any:
-    if value in (["assistant"], "assistant"):
-        return "all"
-    raise ValueError("only the assistant's turns can be trained on")
-
-
-def _bf16(value: Any) -> Any:
-    return {True: "bfloat16", False: "float32"}.get(value, value) if isinstance(value, bool) else value
-
-
-def _fsdp(value: Any) -> Any:
-    """transformers' words: full_shard cuts everything; what follows ("auto_wrap") is how, which Burnish knows."""
-    if value in (False, "", []):
-        return "none"
-    words = value.split() if isinstance(value, str) else value
-    if value is True or (isinstance(words, list) and "full_shard" in words):
-        return "fsdp"
-    raise ValueError("only full_shard has a counterpart: set training.sharding: fsdp, or none")
-
-
-def _stage(value: Any) -> Any:
-    if value in ("sft", "dpo", "kto"):
-        return value
-    raise ValueError("only the stages sft, dpo and kto have a counterpart")
-
-
-def _trackers(value: Any) -> Any:
-    if value in (None, "none", "None", ["none"]):
-        return []
-    if value in ("all", ["all"]):
-        raise ValueError("name the trackers, for example [tensorboard, wandb]")
-    return [value] if isinstance(value, str) else value
-
-
-_AXOLOTL, _FACTORY, _UNSLOTH, _TRL, _OPENAI = "Axolotl", "LLaMA-Factory", "Unsloth", "TRL", "OpenAI"
-
-ALIASES: dict[str, Alias] = {
-    "base_model": Alias("model", _AXOLOTL),
-    "model_name_or_path": Alias("model", f"{_FACTORY}, {_TRL}"),
-    "model_name": Alias("model", _UNSLOTH),
-    "model_id": Alias("model", "Together"),
-    "system_prompt": Alias("instruction", _AXOLOTL),
-    "default_system": Alias("instruction", _FACTORY),
-    "dataset": Alias("data", _FACTORY),
-    "train_file": Alias("data.train", "transformers"),
-    "training_file": Alias("data.train", _OPENAI),
-    "validation_file": Alias("data.validation", _OPENAI),
-    "test_file": Alias("data.test", "transformers"),
-    "val_set_size": Alias("split.validation", _AXOLOTL),
-    "val_size": Alias("split.validation", _FACTORY),
-    "test_size": Alias("split.test", "scikit-learn"),
-    "classes": Alias("labels", "Ludwig"),
-    "label_names": Alias("labels", "datasets"),
-    "json_schema": Alias("schema", _OPENAI),
-    "output_schema": Alias("schema", "Kiln"),
-    "regex": Alias("pattern", "vLLM"),
-    "task_type": Alias("kind", "Kiln"),
-    "random_state": Alias("seed", _UNSLOTH),
-    "random_seed": Alias("seed", "Ludwig"),
-    "report_to": Alias("trackers", f"{_TRL}, {_FACTORY}, transformers", _trackers),
-    "n_trials": Alias("tune.trials", "optuna"),
-    "max_new_tokens": Alias("generation.max_new_tokens", f"{_FACTORY}, transformers"),
-    "max_tokens": Alias("generation.max_new_tokens", _OPENAI),
-    "temperature": Alias("generation.temperature", _OPENAI),
-    "adapter": Alias("training.method", _AXOLOTL),
-    "finetuning_type": Alias("training.method", _FACTORY),
-    "use_peft": Alias("training.method", _TRL, _use_peft),
-    "sequence_len": Alias("training.max_length", _AXOLOTL),
-    "cutoff_len": Alias("training.max_length", _FACTORY),
-    "max_seq_length": Alias("training.max_length", _UNSLOTH),
-    "max_seq_len": Alias("training.max_length", "torchtune"),
-    "model_max_length": Alias("training.max_length", "transformers"),
-    "num_train_epochs": Alias("training.num_epochs", f"{_FACTORY}, {_TRL}"),
-    "n_epochs": Alias("training.num_epochs", _OPENAI),
-    "epochs": Alias("training.num_epochs", "torchtune, litgpt"),
-    "lr": Alias("training.learning_rate", "torchtune"),
-    "lr_scheduler_type": Alias("training.lr_scheduler", f"{_FACTORY}, {_TRL}", _schedule),
-    "lora_rank": Alias("training.lora_r", _FACTORY),
-    "r": Alias("training.lora_r", _UNSLOTH),
-    "use_rslora": Alias("training.lora_rank_stabilised", _FACTORY),
-    "peft_use_rslora": Alias("training.lora_rank_stabilised", _AXOLOTL),
-    "lora_target": Alias("training.lora_target_modules", _FACTORY, _modules),
-    "target_modules": Alias("training.lora_target_modules", _UNSLOTH, _modules),
-    "lora_target_linear": Alias("training.lora_target_modules", _AXOLOTL, _all_linear),
-    "num_virtual_tokens": Alias("training.virtual_tokens", "PEFT"),
-    "stage": Alias("training.objective", _FACTORY, _stage),
-    "pref_beta": Alias("training.beta", _FACTORY),
-    "rl_beta": Alias("training.beta", _AXOLOTL),
-    "orpo_alpha": Alias("training.beta", _AXOLOTL),
-    "dpo_label_smoothing": Alias("training.label_smoothing", f"{_FACTORY}, {_AXOLOTL}"),
-    "desirable_weight": Alias("training.kto_desirable_weight", _TRL),
-    "undesirable_weight": Alias("training.kto_undesirable_weight", _TRL),
-    "kto_chosen_weight": Alias("training.kto_desirable_weight", _FACTORY),
-    "kto_rejected_weight": Alias("training.kto_undesirable_weight", _FACTORY),
-    "max_train_steps": Alias("training.max_steps", "accelerate"),
-    "save_steps": Alias("training.checkpoint_steps", f"{_AXOLOTL}, {_FACTORY}, {_TRL}"),
-    "save_total_limit": Alias("training.keep_checkpoints", f"{_AXOLOTL}, {_FACTORY}, {_TRL}"),
-    "activation_checkpointing": Alias("training.gradient_checkpointing", _TRL),
-    "mask_history": Alias("training.train_on", _FACTORY, _history_masked),
-    "assistant_only_loss": Alias("training.train_on", _TRL, _assistant_only),
-    "roles_to_train": Alias("training.train_on", _AXOLOTL, _roles),
-    "bf16": Alias("training.dtype", f"{_AXOLOTL}, {_FACTORY}, {_TRL}", _bf16),
-    "torch_dtype": Alias("training.dtype", _TRL),
-    "fsdp": Alias("training.sharding", f"{_AXOLOTL}, {_FACTORY}, {_TRL}", _fsdp),
-}
-
-# Names whose one value says what Burnish does anyway; any other value is an error.
-ALREADY: dict[str, tuple[Any, str]] = {
-    "train_on_inputs": (False, "only answers are trained on"),
-    "train_on_prompt": (False, "only answers are trained on"),
-    "completion_only_loss": (True, "only answers are trained on"),
-    "load_in_8bit": (False, "the 4-bit weights of method qlora are the only quantised ones"),
-    "fp16": (False, "float16 is not used"),
-    "packing": (False, "batches are filled by training.tokens_per_batch"),
-    "sample_packing": (False, "batches are filled by training.tokens_per_batch"),
-    "do_train": (True, "`burnish run` trains"),
-    "optim": ("adamw_torch", "the optimizer is AdamW"),
-    "optimizer": ("adamw_torch", "the optimizer is AdamW"),
-}
-
-# Names without a counterpart, with what to do instead.
-REFUSED: dict[str, str] = {
-    "warmup_steps": "give training.warmup_ratio, the share of steps that warm up",
-    "datasets": "list the task's files under data: [a.jsonl, b.jsonl], other data sets under mixture",
-    "interleave_probs": "give each data set under mixture a weight or a share",
-    "mix_strategy": "delete it: the data sets under mixture have weights or shares",
-    "chat_template": "delete it: the model's own chat template is used",
-    "template": "delete it: the model's own chat template is used",
-    "output_dir": "delete it: runs go to the runs folder (`burnish run --runs-dir DIR`)",
-    "deepspeed": "set training.sharding: fsdp, which cuts weights as ZeRO stage 3 does",
-    "fsdp_config": "delete it: training.sharding: fsdp needs no more",
-    "suffix": "use name: it names the run folders",
-}
-
-# One name for the objective or for the form of DPO's loss, whatever the value means.
-_LOSSES = {"loss_type": _TRL, "pref_loss": _FACTORY, "rl": _AXOLOTL}
 _LOSS_OBJECTIVES = {"dpo": "dpo", "orpo": "orpo", "simpo": "simpo", "kto": "kto", "kto_pair": "kto"}
 
 _MICRO = ("micro_batch_size", "per_device_train_batch_size")
@@ -201,7 +26,7 @@ _AUTO = {"n_epochs": "num_epochs", "batch_size": "batch_size", _MULTIPLIER: "lea
 
 _TOP = {info.alias or name for name, info in TaskConfig.model_fields.items()}
 _TRAINING = set(TrainingConfig.model_fields)
-_HANDLED = {*_MICRO, _ACCUMULATION, _MULTIPLIER, *_FOUR_BITS, *_LOSSES, *ALIASES, *ALREADY, *REFUSED}
+_HANDLED = {*_MICRO, _ACCUMULATION, _MULTIPLIER, *_FOUR_BITS, *LOSSES, *ALIASES, *ALREADY, *REFUSED}
 ALL_NAMES: frozenset[str] = frozenset(_HANDLED)
 
 
@@ -271,7 +96,10 @@ def _collect(work: _Renaming, section: dict[str, Any], prefix: Key, native: set[
             default = _default_rate(work) if info.default is None else info.default
             work.notices.append(f"{dotted(key)}: auto keeps the default training.{_AUTO[name]} ({default:g})")
         elif name in native and prefix != ("hyperparameters",):
-            continue
+            ours = peers_value(name, value)
+            if ours != value:
+                section[name] = ours
+                work.notices.append(f"{dotted(key)}: {value} is read as {ours}")
         elif name in (*_MICRO, _ACCUMULATION):
             batch[name] = section.pop(name)
         elif name == _MULTIPLIER:
@@ -280,7 +108,7 @@ def _collect(work: _Renaming, section: dict[str, Any], prefix: Key, native: set[
             _four_bits(work, key, section.pop(name))
         elif name in ALIASES:
             _alias(work, key, ALIASES[name], section.pop(name))
-        elif name in _LOSSES:
+        elif name in LOSSES:
             _loss(work, key, section.pop(name))
         elif name in ALREADY:
             _already(work, key, section.pop(name))
@@ -288,7 +116,7 @@ def _collect(work: _Renaming, section: dict[str, Any], prefix: Key, native: set[
             del section[name]
             work.problem(key, "has no counterpart here", value, REFUSED[name])
         elif loose and name in _TRAINING and name != "prompt":
-            work.claim(f"training.{name}", key, section.pop(name))
+            work.claim(f"training.{name}", key, peers_value(name, section.pop(name)))
         elif prefix == ("hyperparameters",):
             work.problem(
                 key, "unknown key", value, "known here: n_epochs, batch_size, learning_rate_multiplier, beta"
@@ -394,7 +222,7 @@ def _multiply_rate(work: _Renaming, key: Key, value: Any) -> None:
 def _place(work: _Renaming, values: dict[str, Any]) -> None:
     """Put the claimed values where they belong; a name given twice is a problem."""
     objectives = work.claims.get("training.objective", [])
-    if any(claim.key[-1] in _LOSSES for claim in objectives):  # LLaMA-Factory's stage dpo holds all losses on pairs
+    if any(claim.key[-1] in LOSSES for claim in objectives):  # LLaMA-Factory's stage dpo holds all losses on pairs
         objectives[:] = [claim for claim in objectives if (claim.key[-1], claim.value) != ("stage", "dpo")]
     for target, claims in work.claims.items():
         parts = tuple(target.split("."))

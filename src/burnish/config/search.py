@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pydantic import ValidationError
 
-from burnish.config.names import ALIASES
+from burnish.config.aliases import ALIASES
 from burnish.config.settings import TrainingConfig
 from burnish.config.words import expected, nearest, node_at
 
@@ -52,6 +52,7 @@ METHODS_OF = {  # settings that not every method has
     "lora_alpha": _LORA,
     "lora_dropout": _LORA,
     "lora_rank_stabilised": _LORA,
+    "loraplus_lr_ratio": _LORA,
     "bottleneck_size": ("bottleneck",),
     "virtual_tokens": ("prefix_tuning", "prompt_tuning"),
 }

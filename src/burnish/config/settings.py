@@ -225,6 +225,12 @@ class TrainingConfig(Settings):
     train_on: Literal["last", "all"] = Field(
         default="last", description="last: the final answer is learned; all: the assistant's earlier turns, too."
     )
+    optimizer: Literal["adamw", "adamw_8bit"] = Field(
+        default="adamw", description="adamw_8bit: AdamW with its moments in 8 bits."
+    )
+    loraplus_lr_ratio: float | None = Field(
+        default=None, gt=0, le=1000, description="LoRA+: rate of the B matrices over that of A (null: the same)."
+    )
     weight_decay: float = Field(default=0.0, ge=0, description="AdamW weight decay.")
     max_grad_norm: float = Field(default=1.0, gt=0, description="Gradient norm is clipped to this.")
     max_length: int = Field(default=2048, ge=16, description="Longest example in tokens; longer ones are reported.")

@@ -10,7 +10,8 @@ from typing import Any
 
 from pydantic_core import ErrorDetails
 
-from burnish.config.names import ALIASES, ALL_NAMES
+from burnish.config.aliases import ALIASES
+from burnish.config.names import ALL_NAMES
 from burnish.config.settings import TaskConfig
 from burnish.config.yaml_tree import Key, Place, dotted
 from burnish.errors import Problem, shorten

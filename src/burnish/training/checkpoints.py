@@ -19,9 +19,9 @@ import torch
 from torch import Tensor
 
 from burnish.models.adapters import adapter_state, restore_adapter_state
-from burnish.models.whole import as_held, whole
 from burnish.progress import Progress
 from burnish.runs import commit_folder, explained, verify_folder
+from burnish.training.optimizers import optimizer_tensors, restore_optimizer
 from burnish.training.parallel import ALONE, Group
 
 ADAPTER = "adapter_model.safetensors"
@@ -88,7 +88,7 @@ def save_checkpoint(
     """
     tensors = {
         ADAPTER: adapter_state(model),
-        "optimizer.safetensors": _optimizer_tensors(optimizer),
+        "optimizer.safetensors": optimizer_tensors(optimizer),
         "rng.safetensors": _random_states(group),
     }
     if group.rank == 0:
@@ -161,7 +161,7 @@ def load_newest(
         if state is None:
             continue
         restore_adapter_state(model, load_file(path / ADAPTER))
-        _restore_optimizer(optimizer, load_file(path / "optimizer.safetensors"))
+        restore_optimizer(optimizer, load_file(path / "optimizer.safetensors"))
         _restore_random_states(load_file(path / "rng.safetensors"), group)
         return state
     return None
@@ -204,25 +204,3 @@ def _best_of(path: Path) -> int:
         return int(json.loads((path / "state.json").read_text(encoding="utf-8"))["best_step"])
     except (OSError, ValueError, KeyError, TypeError):
         return 0
-
-
-def _parameters(optimizer: torch.optim.Optimizer) -> list[Tensor]:
-    return [parameter for group in optimizer.param_groups for parameter in group["params"]]
-
-
-def _optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """The optimizer's tensors named by parameter number."""
-    tensors: dict[str, Tensor] = {}
-    for i, parameter in enumerate(_parameters(optimizer)):
-        for name, value in optimizer.state.get(parameter, {}).items():
-            tensors[f"{i:05d}.{name}"] = whole(value.detach()).cpu().contiguous()
-    return tensors
-
-
-def _restore_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
-    parameters = _parameters(optimizer)
-    for name, value in tensors.items():
-        number, key = name.split(".", 1)
-        parameter = parameters[int(number)]
-        alike = value.shape == parameter.shape
-        optimizer.state[parameter][key] = as_held(value, parameter) if alike else value.to(parameter.device)

@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import resource
-import signal
 import sys
-import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import torch
@@ -26,11 +22,14 @@ from burnish.training.checkpoints import TrainerState, load_best, load_newest, s
 from burnish.training.guards import MovedGuard, check_same
 from burnish.training.objectives.base import Item, Objective
 from burnish.training.objectives.sft import sft
+from burnish.training.optimizers import make_optimizer
+from burnish.training.overfitting import overfitting
 from burnish.training.parallel import ALONE, Group
 from burnish.training.reference import with_reference
 from burnish.training.schedule import learning_rate
 from burnish.training.sharding import settle, shard
 from burnish.training.step import StepOutcome, Stepper
+from burnish.training.stopping import stop_signals
 
 Metric = Callable[[], float]
 Epoch = Callable[[int], Sequence[int]]
@@ -104,7 +103,7 @@ def train(
         epoch or (lambda _: range(len(rows))),
         on_best,
     )
-    with _stop_signals() as stop:
+    with stop_signals() as stop:
         return trainer.run(stop)
 
 
@@ -142,11 +141,12 @@ class _Trainer:
         self.total = total_steps(size, settings.batch_size, settings.num_epochs, settings.max_steps)
         self.per_epoch = steps_per_epoch(size, settings.batch_size)
         self.eval_every = max(1, round(self.per_epoch / settings.evals_per_epoch))
-        optimizer: torch.optim.Optimizer = torch.optim.AdamW(
-            [parameter for parameter in model.parameters() if parameter.requires_grad],
-            lr=settings.learning_rate,
+        optimizer = make_optimizer(
+            model.named_parameters(),
+            kind=settings.optimizer,
+            rate=settings.learning_rate,
             weight_decay=settings.weight_decay,
-            fused=True,
+            b_ratio=settings.loraplus_lr_ratio,
         )
         self.model, self.optimizer = model, optimizer
         if group.size == 1:
@@ -366,33 +366,6 @@ class _Trainer:
         )
 
 
-def overfitting(history: Sequence[dict[str, Json]]) -> str | None:
-    """A sentence when the losses say that the model learned its examples by heart, else None.
-
-    Two signs: the validation loss ended 5% or more above its lowest value, or above 1.5 times the mean training
-    loss of the last tenth of the steps (and by at least 0.1).
-    """
-    validation = [(line["step"], line["validation_loss"]) for line in history if "validation_loss" in line]
-    losses = [line["loss"] for line in history if "loss" in line]
-    if not validation or not losses:
-        return None
-    lowest_step, lowest = min(validation, key=lambda pair: pair[1])
-    last = validation[-1][1]
-    if last > 1.05 * lowest and last - lowest > 0.02:
-        return (
-            f"Over-fitting: the validation loss rose from {lowest:.3f} (step {lowest_step}) to {last:.3f}. "
-            "Fewer epochs or more data would help."
-        )
-    tail = losses[-max(1, len(losses) // 10) :]
-    mean = sum(tail) / len(tail)
-    if last > 1.5 * mean and last - mean > 0.1:
-        return (
-            f"Over-fitting: the validation loss is {last:.3f}, the training loss {mean:.3f}. "
-            "More data, fewer epochs or a lower rank would help."
-        )
-    return None
-
-
 def peak_memory_mb(device: str) -> float:
     """Most memory used so far: of the process on CPU, of PyTorch's allocator on a GPU."""
     if device == "cuda":
@@ -405,24 +378,3 @@ def _clock(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
-
-
-@contextmanager
-def _stop_signals() -> Iterator[Callable[[], str | None]]:
-    """Within, SIGINT and SIGTERM are noted instead of acted on; a second one acts at once."""
-    noted: list[str] = []
-    if threading.current_thread() is not threading.main_thread():
-        yield lambda: None
-        return
-
-    def note(number: int, _: FrameType | None) -> None:
-        if noted:
-            raise KeyboardInterrupt
-        noted.append("Ctrl-C" if number == signal.SIGINT else "SIGTERM")
-
-    previous = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield lambda: noted[0] if noted else None
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)

@@ -16,6 +16,7 @@ from burnish.models.whole import whole
 from burnish.progress import Progress
 from burnish.training.batches import collate, micro_batches
 from burnish.training.objectives.base import Item, Objective
+from burnish.training.optimizers import set_rate
 from burnish.training.parallel import Group
 
 
@@ -80,8 +81,7 @@ class Stepper:
                 where=_places(items),
                 fix="lower training.learning_rate, or look at the examples named here; then use --resume",
             )
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
+        set_rate(self.optimizer, rate)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         tokens, labelled = sum(item.tokens for item in items), sum(item.labelled for item in items)
