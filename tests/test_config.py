@@ -211,7 +211,8 @@ ALIAS_VALUES: dict[str, tuple[Any, Any]] = {
     "stage": ("kto", "kto"), "pref_beta": (0.2, 0.2), "rl_beta": (0.3, 0.3), "orpo_alpha": (0.4, 0.4),
     "dpo_label_smoothing": (0.1, 0.1), "desirable_weight": (2.0, 2.0), "undesirable_weight": (2.0, 2.0),
     "kto_chosen_weight": (1.5, 1.5), "kto_rejected_weight": (1.5, 1.5),
-    "save_total_limit": (1, 1), "bf16": (True, "bfloat16"), "torch_dtype": ("float32", "float32"),
+    "save_total_limit": (1, 1), "bf16": (True, "bfloat16"), "fp16": (True, "float16"),
+    "torch_dtype": ("float32", "float32"),
     "optim": ("paged_adamw_8bit", "adamw_8bit"),
 }  # fmt: skip
 PREFERENCES = {"objective", "beta", "label_smoothing", "kto_desirable_weight", "kto_undesirable_weight"}
@@ -235,7 +236,7 @@ def test_the_alias_table_is_sound() -> None:
     assert set(ALIAS_VALUES) == set(ALIASES)
     own = {info.alias or name for name, info in TaskConfig.model_fields.items()} | set(TrainingConfig.model_fields)
     assert not own & ALL_NAMES
-    assert not set(ALIASES) & (set(ALREADY) | set(REFUSED))
+    assert set(ALIASES) & (set(ALREADY) | set(REFUSED)) == {"fp16"}
     for alias in ALIASES.values():
         assert node_at(alias.target.split(".")) is not None, alias
 
@@ -360,14 +361,36 @@ def test_an_optimizer_that_is_not_here_is_named_with_those_that_are(folder: Path
 
 
 @pytest.mark.parametrize(
+    ("text", "dtype"),
+    [
+        ("fp16: true", "float16"),
+        ("bf16: false\nfp16: true", "float16"),
+        ("fp16: false\nbf16: true", "bfloat16"),
+        ("bf16: false\nfp16: false", "float32"),
+        ("fp16: false", "auto"),
+        ("bf16: auto", "auto"),
+        ("training: {dtype: float16}", "float16"),
+    ],
+)
+def test_number_formats_by_their_names_elsewhere(folder: Path, text: str, dtype: str) -> None:
+    assert read(folder, text + "\n").config.training.dtype == dtype
+
+
+def test_two_number_formats_are_one_too_many(folder: Path) -> None:
+    with pytest.raises(ConfigError, match=r"both set training\.dtype"):
+        read(folder, "bf16: true\nfp16: true\n")
+
+
+@pytest.mark.parametrize(
     "training",
     [
+        {"method": "full", "dtype": "float16"},
         {"method": "ia3", "loraplus_lr_ratio": 16},
         {"method": "full", "sharding": "fsdp", "optimizer": "adamw_8bit"},
     ],
 )
 def test_optimizer_settings_that_do_not_fit_are_refused(folder: Path, training: dict[str, Any]) -> None:
-    with pytest.raises(ConfigError, match=r"training\.(loraplus_lr_ratio|optimizer)"):
+    with pytest.raises(ConfigError, match=r"training\.(loraplus_lr_ratio|optimizer|dtype)"):
         task_from(BASE | {"training": training}, folder)
 
 

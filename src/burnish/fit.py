@@ -191,9 +191,12 @@ def load_base(
     config, dtype = loaded.config, loaded.config.training.dtype
     if config.training.method == "full" and dtype == "auto":
         dtype = "float32"  # bfloat16 has 8 bits: it would round most updates of a weight away
-    return load_model(
+    base = load_model(
         config.model, dtype=dtype, quantise=quantise, base_dir=loaded.base_dir, progress=progress, place=place
     )
+    if dtype == "float16" and base.device == "cpu":
+        progress.notice("float16 is slow on a CPU: training.dtype: auto is quicker", warning=True)
+    return base
 
 
 def rows_of(loaded: LoadedTask, prepared: Prepared, progress: Progress, base: Loaded, chat: Chat) -> Rows:

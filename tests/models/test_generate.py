@@ -5,15 +5,21 @@ from __future__ import annotations
 import itertools
 import json
 import math
+from pathlib import Path
 
 import jsonschema
+import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from transformers import Qwen3Config
 
 from burnish.models import generate
-from burnish.models.constrain import Constrainer, LabelMatcher, bits_to_bool
+from burnish.models.chat import Chat
+from burnish.models.constrain import Constrainer, JsonMatcher, LabelMatcher, bits_to_bool
 from burnish.models.generate import Engine, Request, shared_length
+from burnish.models.load import load_model
 from burnish.records import JsonSchema, Labels, Message
 from tiny import tiny_config, tiny_loaded
 
@@ -131,6 +137,100 @@ def test_json_constraint_gives_compact_json_of_the_schema():
         assert list(value) == ["name", "count"]
         assert answer.text == json.dumps(value, separators=(",", ":"), ensure_ascii=False)
         assert 0 < answer.confidence <= 1
+
+
+def unforced(monkeypatch):
+    """Every token of a JSON answer is chosen by the model."""
+    monkeypatch.setattr(JsonMatcher, "forced", lambda _: [])
+
+
+class Passes:
+    """Counts a model's forward passes."""
+
+    def __init__(self, model):
+        self.count = 0
+        self.hook = model.register_forward_hook(self._one)
+
+    def _one(self, *_):
+        self.count += 1
+
+
+@pytest.mark.model
+def test_forced_tokens_save_passes_and_change_no_answer(monkeypatch):
+    """The starter model and the demo's schema: the same tokens, the same confidence but for splits of forced text."""
+    folder = Path(__file__).parents[2] / "examples" / "procedure-coding"
+    constraint = JsonSchema(json.loads((folder / "schema.json").read_text()))
+    loaded = load_model("smollm2-135m-instruct", dtype="float32")
+    chat = Chat(loaded.tokenizer, [])
+    texts = ["lap chole", "CT head w/o contrast", "R knee arthroscopy", "open repair of the left hernia"]
+    made = [
+        Request(tuple(chat.prompt([Message("system", "Code it as JSON."), Message("user", text)])), 72, constraint)
+        for text in texts
+    ]
+    quick, counted = Passes(loaded.model), {}
+    forced = Engine(loaded, chat).generate(made)
+    counted["forced"], quick.count = quick.count, 0
+    unforced(monkeypatch)
+    chosen = Engine(loaded, chat).generate(made)
+    assert [answer.tokens for answer in forced] == [answer.tokens for answer in chosen]
+    assert [answer.finish for answer in forced] == [answer.finish for answer in chosen]
+    for left, right in zip(forced, chosen, strict=True):
+        # Where the text is forced, splits other than the tokenizer's took a little of the probability.
+        assert left.confidence == pytest.approx(right.confidence, rel=0.1)
+        assert left.confidence >= right.confidence * 0.999
+        assert len(left.logprobs) == len(right.logprobs)
+    assert counted["forced"] < 0.8 * quick.count
+
+
+VALUES = st.recursive(
+    st.sampled_from([{"type": "boolean"}, {"enum": ["cat", "catalogue"]}, {"const": "the dog"}, {"type": "null"}]),
+    lambda inner: st.dictionaries(st.sampled_from(["a", "sat", "the"]), inner, min_size=1, max_size=3).map(
+        lambda properties: {
+            "type": "object",
+            "properties": properties,
+            "required": list(properties),
+            "additionalProperties": False,
+        }
+    ),
+    max_leaves=5,
+)
+CHAT = tiny_loaded()[1]
+
+
+@given(VALUES, st.randoms(use_true_random=False))
+@settings(max_examples=40, deadline=None)
+def test_forced_text_is_what_any_way_of_choosing_would_write(schema, rng):
+    """Two walks through the tokens that may come next; one takes what is forced, the other chooses every token."""
+    constrainer = Constrainer(CHAT.tokenizer, CHAT.end_of_turn, 304)
+    taken, free = (constrainer.matcher(JsonSchema(schema)) for _ in range(2))
+    tokens = []
+    while not taken.finished():
+        for token in taken.forced():
+            assert bits_to_bool(taken.allowed(), 304)[token]
+            taken.accept(token)
+            tokens.append(token)
+        if taken.finished():
+            break
+        token = rng.choice(np.flatnonzero(bits_to_bool(taken.allowed(), 304)).tolist())
+        taken.accept(token)
+        if token == CHAT.end_of_turn:
+            break
+        tokens.append(token)
+    text = CHAT.decode(tokens)
+    jsonschema.validate(json.loads(text), schema)
+    for token in CHAT.encode(text):  # in the tokenizer's own split, every step of which must be allowed
+        assert bits_to_bool(free.allowed(), 304)[token]
+        free.accept(token)
+
+
+def test_an_answer_that_is_forced_throughout_needs_no_choice():
+    loaded, chat = tiny_loaded()
+    for constraint, text in ((JsonSchema({"const": {"a": [1, 2]}}), '{"a":[1,2]}'), (Labels(("sat",)), "sat")):
+        passes = Passes(loaded.model)
+        answers = Engine(loaded, chat).generate(requests(chat, limit=30, constraint=constraint))
+        passes.hook.remove()
+        assert {(answer.text, answer.finish, answer.confidence) for answer in answers} == {(text, "stop", 1.0)}
+        assert passes.count == 2  # the shared prefix, and the prompts
 
 
 def test_cut_answers_say_so():

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from burnish.training.shapes import ModelShape
 
 Method = Literal["lora", "qlora", "dora", "ia3", "bottleneck", "prefix_tuning", "prompt_tuning", "full"]
-DType = Literal["auto", "float32", "bfloat16"]
+DType = Literal["auto", "float32", "bfloat16", "float16"]
 
 
 class Question(NamedTuple):
@@ -97,17 +97,12 @@ def estimate(
         fix = "burnish estimate TASK, or burnish estimate --model llama-3.1-8b --method qlora"
         raise ConfigError("a task is needed" if overrides else "a task or a model is needed", where="TASK", fix=fix)
     else:
-        setup = Setup(
-            method=method,
-            r=rank,
-            optimizer=optimizer,
-            devices=devices,
-            gradient_checkpointing=gradient_checkpointing,
-        )
+        setup = Setup(method, rank, optimizer=optimizer, devices=devices)
+        setup = replace(setup, gradient_checkpointing=gradient_checkpointing)
         sizes = {"rows": rows, "length": length, "batch_size": batch, "num_epochs": epochs, "prefix": prefix}
         work_at = _uniform(sizes, answer, devices)
         question = Question(model_shape(model), setup, dtype, tokens_per_batch, work_at)
-    device = named_gpu(on) if on else this_machine()
+    device = named_gpu(on) if on else this_machine(float16=question.dtype == "float16")
     device = device if watts is None else replace(device, watts=watts)
     record, fits = _answer(question, question.setup, device, fitting=fit)
     if as_json:

@@ -58,6 +58,12 @@ def _bf16(value: Any) -> Any:
     return {True: "bfloat16", False: "float32"}.get(value, value) if isinstance(value, bool) else value
 
 
+def _fp16(value: Any) -> Any:
+    if value is True:
+        return "float16"
+    raise ValueError("true is float16; for another format set training.dtype")
+
+
 _OPTIMIZERS = {
     **dict.fromkeys(("adamw_torch", "adamw_torch_fused", "adamw_hf"), "adamw"),
     **dict.fromkeys(("adamw_bnb_8bit", "paged_adamw_8bit"), "adamw_8bit"),
@@ -169,6 +175,7 @@ ALIASES: dict[str, Alias] = {
     "assistant_only_loss": Alias("training.train_on", _TRL, _assistant_only),
     "roles_to_train": Alias("training.train_on", _AXOLOTL, _roles),
     "bf16": Alias("training.dtype", f"{_AXOLOTL}, {_FACTORY}, {_TRL}", _bf16),
+    "fp16": Alias("training.dtype", f"{_AXOLOTL}, {_FACTORY}, {_TRL}", _fp16),
     "torch_dtype": Alias("training.dtype", _TRL),
     "optim": Alias("training.optimizer", f"{_FACTORY}, {_TRL}, transformers", _optimizer),
     "fsdp": Alias("training.sharding", f"{_AXOLOTL}, {_FACTORY}, {_TRL}", _fsdp),
@@ -183,7 +190,7 @@ ALREADY: dict[str, tuple[Any, str]] = {
     "train_on_prompt": (False, "only answers are trained on"),
     "completion_only_loss": (True, "only answers are trained on"),
     "load_in_8bit": (False, "the 4-bit weights of method qlora are the only quantised ones"),
-    "fp16": (False, "float16 is not used"),
+    "fp16": (False, "float16 is used where training.dtype says so"),
     "packing": (False, "batches are filled by training.tokens_per_batch"),
     "sample_packing": (False, "batches are filled by training.tokens_per_batch"),
     "do_train": (True, "`burnish run` trains"),

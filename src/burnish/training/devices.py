@@ -11,7 +11,7 @@ from typing import Literal, NamedTuple
 from burnish.errors import ConfigError
 
 GIB = 2**30
-DType = Literal["float32", "bfloat16"]
+DType = Literal["float32", "bfloat16", "float16"]
 
 # Python, PyTorch, transformers and peft with all they load for a training step, without a model: resident memory of
 # the process on 2026-11-24, torch 2.13.0 for CPUs on Linux (benchmarks/estimate_memory.py).
@@ -50,7 +50,8 @@ class Device:
 
 
 class _Gpu(NamedTuple):
-    """As the maker rates it. tera: dense TFLOP/s without sparsity, None where there is no bfloat16."""
+    """As the maker rates it. tera: dense TFLOP/s without sparsity, None where there is no bfloat16; tera_fp16: None
+    where float16 is as fast as bfloat16."""
 
     memory_gb: int
     tera_bf16: float | None
@@ -58,13 +59,14 @@ class _Gpu(NamedTuple):
     gb_per_s: float
     watts: int
     source: str
+    tera_fp16: float | None = None
 
 
 _AMPERE = "NVIDIA Ampere GA102 architecture paper"
 _TWICE = "NVIDIA product page; bfloat16 at twice the float32 rate, as for other GeForce cards of its generation"
 _GPUS: Mapping[str, _Gpu] = {
-    "t4": _Gpu(16, None, 8.1, 320, 70, "NVIDIA T4 data sheet"),
-    "v100-32gb": _Gpu(32, None, 15.7, 900, 300, "NVIDIA V100 data sheet (SXM2)"),
+    "t4": _Gpu(16, None, 8.1, 320, 70, "NVIDIA T4 data sheet", 65),
+    "v100-32gb": _Gpu(32, None, 15.7, 900, 300, "NVIDIA V100 data sheet (SXM2)", 125),
     "rtx-3060-12gb": _Gpu(12, 25.4, 12.7, 360, 170, _TWICE),
     "rtx-3080-10gb": _Gpu(10, 59.5, 29.8, 760, 320, _AMPERE),
     "rtx-3090": _Gpu(24, 71, 35.6, 936, 350, _AMPERE),
@@ -113,6 +115,7 @@ def named_gpu(name: str) -> Device:
     flops: dict[DType, float] = {"float32": gpu.tera_fp32 * 1e12}
     if gpu.tera_bf16 is not None:
         flops["bfloat16"] = gpu.tera_bf16 * 1e12
+    flops["float16"] = (gpu.tera_fp16 or gpu.tera_bf16 or gpu.tera_fp32) * 1e12
     return Device(
         name=key,
         kind="gpu",
@@ -126,8 +129,17 @@ def named_gpu(name: str) -> Device:
     )
 
 
-def this_machine() -> Device:
-    """The device that training would take here, its speed measured by matrix products for about half a second."""
+def _formats(native_bf16: bool, float16: bool) -> list[DType]:
+    found: list[DType] = ["float32"]
+    found += ["bfloat16"] if native_bf16 else []
+    return [*found, "float16"] if float16 else found
+
+
+def this_machine(*, float16: bool = False) -> Device:
+    """The device that training would take here, its speed measured by matrix products for about half a second.
+
+    float16: of these numbers, too.
+    """
     import psutil
     import torch
 
@@ -135,14 +147,13 @@ def this_machine() -> Device:
 
     found = detect()
     if found.device == "cuda":
-        return _this_gpu(found.native_bf16)
-    formats: tuple[DType, ...] = ("float32", "bfloat16") if found.native_bf16 else ("float32",)
+        return _this_gpu(found.native_bf16, float16)
     threads = torch.get_num_threads()
     return Device(
         name=f"this machine ({found.device}, {threads} thread{'s' if threads > 1 else ''})",
         kind="cpu",
         memory=int(psutil.virtual_memory().available),
-        flops={name: measured_flops(found.device, name) for name in formats},
+        flops={name: measured_flops(found.device, name) for name in _formats(found.native_bf16, float16)},
         bandwidth=None,
         watts=None,
         efficiency=CPU_EFFICIENCY,
@@ -151,7 +162,7 @@ def this_machine() -> Device:
     )
 
 
-def _this_gpu(native_bf16: bool) -> Device:
+def _this_gpu(native_bf16: bool, float16: bool) -> Device:
     import torch
 
     properties = torch.cuda.get_device_properties(0)
@@ -159,12 +170,11 @@ def _this_gpu(native_bf16: bool) -> Device:
         watts = named_gpu(properties.name).watts
     except ConfigError:
         watts = None
-    formats: tuple[DType, ...] = ("float32", "bfloat16") if native_bf16 else ("float32",)
     return Device(
         name=f"this machine ({properties.name})",
         kind="gpu",
         memory=int(torch.cuda.mem_get_info()[0]),
-        flops={name: measured_flops("cuda", name) for name in formats},
+        flops={name: measured_flops("cuda", name) for name in _formats(native_bf16, float16)},
         bandwidth=None,
         watts=watts,
         efficiency=GPU_PROBE_EFFICIENCY,

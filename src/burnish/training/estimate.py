@@ -19,6 +19,8 @@ Method = Literal["lora", "qlora", "dora", "ia3", "bottleneck", "prefix_tuning", 
 METHODS: tuple[Method, ...] = get_args(Method)
 Optimizer = Literal["adamw", "adamw_8bit"]
 
+WIDTHS: dict[DType, int] = {"float32": 4, "bfloat16": 2, "float16": 2}  # bytes of a number
+
 # 4-bit NormalFloat in blocks of 64, an 8-bit scale for each block, and a 32-bit scale for 256 of these
 # (Dettmers et al. 2023, section 3, "Double Quantization": 0.127 bits a weight instead of 0.5).
 NF4_BITS = 4 + 8 / 64 + 32 / (64 * 256)
@@ -171,7 +173,7 @@ def activation_bytes(shape: ModelShape, setup: Setup, *, grouped: bool) -> float
     the inputs of the norms (in float32), of every linear layer that is trained or has an adapter, and A x of each
     adapter; rotated queries, keys and values; gate, its SiLU and up.
     """
-    width = 2 if setup.dtype == "bfloat16" else 4
+    width = WIDTHS[setup.dtype]
     D, Q, K, F = shape.hidden, shape.query_width, shape.key_width, shape.intermediate
     method = setup.method
     if _fused(shape, setup):
@@ -207,7 +209,7 @@ def activation_bytes(shape: ModelShape, setup: Setup, *, grouped: bool) -> float
 
 def _working_bytes(shape: ModelShape, setup: Setup, tokens: float) -> float:
     """Gradients of one layer's activations while its backward pass runs, and a weight in full while it is used."""
-    width = 2 if setup.dtype == "bfloat16" else 4
+    width = WIDTHS[setup.dtype]
     passing = tokens * width * (4 * shape.intermediate + 2 * shape.hidden)
     unpacked = width * max(linear.weights for linear in shape.linears) if setup.method == "qlora" else 0
     return passing + unpacked
@@ -217,7 +219,7 @@ def _logits_bytes(shape: ModelShape, setup: Setup, labelled: int, device: Device
     """Scores over the vocabulary of a full part (models/cross_entropy.py), in float32 and in the weights' format."""
     most = max(1, (CHUNK_ELEMENTS if device.kind == "cpu" else CHUNK_ELEMENTS_GPU) // shape.vocabulary)
     rows = min(labelled, most)
-    return float(rows * shape.vocabulary * (6 if setup.dtype == "bfloat16" else 4))
+    return float(rows * shape.vocabulary * (4 if setup.dtype == "float32" else 6))
 
 
 def memory_of(shape: ModelShape, setup: Setup, work: Work, device: Device) -> Memory:
@@ -227,7 +229,7 @@ def memory_of(shape: ModelShape, setup: Setup, work: Work, device: Device) -> Me
     then, once from the head and once added up, and all others take the room that activations give back. With more
     than one pass a step, those of the passes before are there as well.
     """
-    width = 2 if setup.dtype == "bfloat16" else 4
+    width = WIDTHS[setup.dtype]
     cpu = device.kind == "cpu"
     full = setup.method == "full"
     trained, parameters = trained_parameters(shape, setup), shape.parameters

@@ -26,6 +26,7 @@ from burnish.training.optimizers import make_optimizer
 from burnish.training.overfitting import overfitting
 from burnish.training.parallel import ALONE, Group
 from burnish.training.reference import with_reference
+from burnish.training.scaling import LossScale, scale_for
 from burnish.training.schedule import learning_rate
 from burnish.training.sharding import settle, shard
 from burnish.training.step import StepOutcome, Stepper
@@ -164,6 +165,7 @@ class _Trainer:
             device=device,
             group=group,
             progress=progress,
+            scale=scale_for(model),
         )
         self.metrics_file = folder / "metrics.jsonl"
         self.checkpoints = folder / "checkpoints"
@@ -179,6 +181,8 @@ class _Trainer:
                 write_jsonl(self.metrics_file, [])
         else:
             state = self._continue_from(state)
+            if self.stepper.scale is not None and state.scale:
+                self.stepper.scale = LossScale(state.scale, state.good_steps, state.skipped_steps)
         check_same(self.model, self.group)
         guard = MovedGuard(self.model) if state.step == 0 else None
         self.model.train()
@@ -200,7 +204,9 @@ class _Trainer:
                 seconds=before + time.perf_counter() - began,
                 peak_memory_mb=max(state.peak_memory_mb, peak_memory_mb(self.device)),
             )
-            if guard is not None and state.step == MovedGuard.DUE:
+            if (scale := self.stepper.scale) is not None:
+                state = state._replace(scale=scale.factor, good_steps=scale.good, skipped_steps=scale.skipped)
+            if guard is not None and state.step - state.skipped_steps == MovedGuard.DUE:
                 self._settle()
                 guard.check()
                 guard = None
@@ -292,13 +298,16 @@ class _Trainer:
             "epoch": round(state.step / self.per_epoch, 4),
             "loss": outcome.loss,
             "learning_rate": self.optimizer.param_groups[0]["lr"],
-            "gradient_norm": outcome.norm,
             "tokens": outcome.tokens,
             "labelled_tokens": outcome.labelled,
             "tokens_per_second": round(rate, 1),
             "memory_mb": round(state.peak_memory_mb),
             "seconds": round(state.seconds, 2),
         } | outcome.numbers
+        if outcome.norm is not None:
+            line["gradient_norm"] = outcome.norm
+        if state.scale:
+            line |= {"loss_scale": state.scale, "skipped_steps": state.skipped_steps}
         self._log(line)
         facts = {
             "loss": f"{outcome.loss:.3f}",

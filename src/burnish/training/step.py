@@ -18,13 +18,15 @@ from burnish.training.batches import collate, micro_batches
 from burnish.training.objectives.base import Item, Objective
 from burnish.training.optimizers import set_rate
 from burnish.training.parallel import Group
+from burnish.training.scaling import LEAST, LossScale, after, unscale
 
 
 class StepOutcome(NamedTuple):
-    """loss: of the whole step; norm: of its gradient, before clipping; numbers: the objective's, a mean an item."""
+    """loss: of the whole step; norm: of its gradient, before clipping, None when it overflowed float16 and the step
+    was skipped; numbers: the objective's, a mean an item."""
 
     loss: float
-    norm: float
+    norm: float | None
     tokens: int
     labelled: int
     numbers: dict[str, float]
@@ -34,7 +36,7 @@ class Stepper:
     """Computes the loss of items, and takes optimizer steps on it.
 
     budget: tokens of one forward pass; halved when memory runs out, with the same items a step.
-    share: whether what sequences share may be computed once.
+    share: whether what sequences share may be computed once. scale: of the loss, where the weights are float16.
     """
 
     def __init__(
@@ -49,8 +51,10 @@ class Stepper:
         device: str,
         group: Group,
         progress: Progress,
+        scale: LossScale | None = None,
     ) -> None:
         self.model = model
+        self.scale = scale
         self.optimizer = optimizer
         self.objective = objective
         self.budget = budget
@@ -73,7 +77,15 @@ class Stepper:
     def _try_step(self, number: int, items: Sequence[Item], rate: float) -> StepOutcome:
         loss, numbers = self._pass(items, backward=True)
         self.group.add_gradients(self._parameters)
+        if self.scale is not None:
+            unscale(self._parameters, self.scale)
         norm = float(whole(torch.nn.utils.clip_grad_norm_(self._parameters, self._max_grad_norm)))
+        tokens, labelled = sum(item.tokens for item in items), sum(item.labelled for item in items)
+        if self.scale is not None and math.isfinite(loss):
+            self._rescale(number, items, overflowed=not math.isfinite(norm))
+            if not math.isfinite(norm):
+                self.optimizer.zero_grad(set_to_none=True)
+                return StepOutcome(loss, None, tokens, labelled, numbers)
         if not (math.isfinite(loss) and math.isfinite(norm)):
             raise TrainingError(
                 f"the loss or its gradient is not finite in step {number + 1}; the last checkpoint is kept",
@@ -84,8 +96,25 @@ class Stepper:
         set_rate(self.optimizer, rate)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
-        tokens, labelled = sum(item.tokens for item in items), sum(item.labelled for item in items)
         return StepOutcome(loss, norm, tokens, labelled, numbers)
+
+    def _rescale(self, number: int, items: Sequence[Item], *, overflowed: bool) -> None:
+        """The scale of the next step. Raises TrainingError when there is none left that the gradients would fit."""
+        assert self.scale is not None
+        before, self.scale = self.scale, after(self.scale, overflowed=overflowed)
+        if not overflowed:
+            return
+        if self.scale.factor < LEAST:
+            raise TrainingError(
+                f"the gradients of step {number + 1} do not fit float16 at any scale; the last checkpoint is kept",
+                got=f"loss scale {before.factor:g}, {self.scale.skipped} steps skipped",
+                where=_places(items),
+                fix="use training.dtype: bfloat16 or float32, or lower training.learning_rate",
+            )
+        self._progress.notice(
+            f"step {number + 1} is skipped: its gradients overflowed float16; "
+            f"the loss scale is now {self.scale.factor:g}"
+        )
 
     @torch.no_grad()
     def loss(self, items: Sequence[Item], size: int) -> tuple[float, dict[str, float]]:
@@ -157,7 +186,8 @@ class Stepper:
             )
             found = self.objective.loss(self._token_losses(batch), batch, part, normaliser=normaliser, shared=shared)
             if backward:
-                (found.value if counts else found.value * 0).backward()  # type: ignore[no-untyped-call]
+                value = found.value if self.scale is None else found.value * self.scale.factor
+                (value if counts else value * 0).backward()  # type: ignore[no-untyped-call]
             if counts:
                 loss += float(found.value.detach())
                 for name, value in found.sums.items():

@@ -1,0 +1,144 @@
+"""float16 with a scaled loss: the losses of float32, overflows skipped and counted, the same bits when resumed."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+
+from burnish.errors import TrainingError
+from burnish.models.adapters import adapter_state, attach_adapter
+from burnish.progress import Silent
+from burnish.runs import read_jsonl
+from burnish.training import loop, scaling, step
+from burnish.training.loop import train
+from burnish.training.scaling import LossScale, after, scale_for
+from helpers_training import rows, settings
+from tiny import tiny_loaded
+
+
+def train_in(folder, dtype, config, progress=None):
+    """A LoRA on the same base in float16, or on its numbers in another format."""
+    loaded, chat = tiny_loaded(dtype=torch.float16)
+    base = copy.deepcopy(loaded.model).to(dtype)
+    model = attach_adapter(base, r=config.lora_r, alpha=config.lora_alpha, seed=1)
+    made = rows(chat)
+    result = train(
+        model, made[:20], made[20:], settings=config, seed=3, device="cpu", folder=folder, metric=None,
+        metric_name="", progress=progress or Silent(),
+    )  # fmt: skip
+    return model, result
+
+
+def losses(result, name="loss"):
+    return [line[name] for line in result.history if name in line]
+
+
+def test_the_factor_halves_on_overflow_and_doubles_after_many_good_steps(monkeypatch):
+    monkeypatch.setattr(scaling, "GOOD_STEPS", 3)
+    scale = LossScale(8.0)
+    seen = []
+    for overflowed in (False, False, True, False, False, False, False):
+        scale = after(scale, overflowed=overflowed)
+        seen.append((scale.factor, scale.good, scale.skipped))
+    assert seen == [(8, 1, 0), (8, 2, 0), (4, 0, 1), (4, 1, 1), (4, 2, 1), (8, 0, 1), (8, 1, 1)]
+    assert after(LossScale(scaling.MOST, 2), overflowed=False).factor == scaling.MOST
+
+
+def test_only_frozen_weights_may_be_float16():
+    loaded, _ = tiny_loaded(dtype=torch.float16)
+    assert scale_for(loaded.model) == LossScale()
+    assert scale_for(loaded.model.float()) is None
+    with pytest.raises(TrainingError, match="rounded away"):
+        scale_for(loaded.model.half().requires_grad_(True))
+
+
+def test_float16_learns_what_float32_learns(tmp_path, monkeypatch):
+    """At a factor that fits from the first step on, so that none is skipped."""
+    monkeypatch.setattr(loop, "scale_for", lambda model: scale_for(model) and LossScale(2.0**9))
+    config = settings(num_epochs=3)
+    half, result = train_in(tmp_path / "half", torch.float16, config)
+    whole, expected = train_in(tmp_path / "whole", torch.float32, config)
+    assert losses(result) == pytest.approx(losses(expected), abs=0.02)
+    assert losses(result)[-1] < losses(result)[0] - 0.1
+    assert losses(result, "skipped_steps") == [0] * 15
+    assert set(losses(result, "loss_scale")) == {2.0**9}
+    assert not losses(expected, "loss_scale")
+    state = adapter_state(half)
+    assert {tensor.dtype for tensor in state.values()} == {torch.float32}
+    for name, tensor in adapter_state(whole).items():
+        assert (state[name] - tensor).norm() < 0.1 * tensor.norm(), name
+
+
+class Notes(Silent):
+    def __init__(self):
+        self.lines = []
+
+    def notice(self, text, *, warning=False):
+        self.lines.append(text)
+
+
+def test_without_scaling_small_gradients_would_be_lost(tmp_path, monkeypatch):
+    """So that the test above can fail: at 2^-20 float16 holds none of them."""
+    monkeypatch.setattr(loop, "scale_for", lambda _: LossScale(2.0**-20))
+    with pytest.raises(TrainingError, match="did not change"):
+        train_in(tmp_path, torch.float16, settings())
+
+
+def test_an_overflow_skips_the_step_and_is_counted(tmp_path, monkeypatch):
+    """A factor that is far too large: steps are skipped, with the weights as they are, until it fits."""
+    monkeypatch.setattr(loop, "scale_for", lambda _: LossScale(2.0**18))
+    notes = Notes()
+    _, result = train_in(tmp_path, torch.float16, settings(num_epochs=4), notes)
+    lines = [line for line in read_jsonl(tmp_path / "metrics.jsonl") if "loss" in line]
+    skipped = [line for line in lines if "gradient_norm" not in line]
+    assert 1 <= len(skipped) < 10
+    assert skipped[0] is lines[0]
+    assert [line["skipped_steps"] for line in skipped] == list(range(1, len(skipped) + 1))
+    assert lines[-1]["skipped_steps"] == len(skipped)
+    assert lines[-1]["loss_scale"] == 2.0 ** (18 - len(skipped))
+    assert sum("overflowed float16" in line for line in notes.lines) == len(skipped)
+    assert losses(result)[-1] < losses(result)[0] - 0.1
+
+
+def test_gradients_that_fit_at_no_scale_stop_the_run(tmp_path, monkeypatch):
+    def overflow(parameters, scale):
+        for parameter in parameters:
+            parameter.grad.fill_(float("inf"))
+
+    monkeypatch.setattr(step, "unscale", overflow)
+    with pytest.raises(TrainingError, match="at any scale") as caught:
+        train_in(tmp_path, torch.float16, settings(num_epochs=9))
+    assert "17 steps skipped" in str(caught.value)
+    assert "rows.jsonl" in str(caught.value)
+
+
+def test_stopped_and_resumed_equals_uninterrupted(tmp_path, monkeypatch):
+    """Overflows before and after the cut, a factor that has grown between."""
+    monkeypatch.setattr(loop, "scale_for", lambda _: LossScale(2.0**18))
+    monkeypatch.setattr(scaling, "GOOD_STEPS", 2)
+    config = settings(num_epochs=4, evals_per_epoch=2)
+    whole, result = train_in(tmp_path / "whole", torch.float16, config)
+    real = step.Stepper._try_step
+
+    class Killed(Exception):  # noqa: N818
+        pass
+
+    for cut in (4, 11, 17):
+
+        def killing(self, number, *rest, cut=cut):
+            if number == cut and not getattr(killing, "done", False):
+                killing.done = True
+                raise Killed
+            return real(self, number, *rest)
+
+        monkeypatch.setattr(step.Stepper, "_try_step", killing)
+        folder = tmp_path / str(cut)
+        with pytest.raises(Killed):
+            train_in(folder, torch.float16, config)
+        resumed, again = train_in(folder, torch.float16, config)
+        left, right = adapter_state(whole), adapter_state(resumed)
+        assert all(torch.equal(left[name], right[name]) for name in left), cut
+        for name in ("loss", "loss_scale", "skipped_steps"):
+            assert losses(again, name) == losses(result, name)
