@@ -2,6 +2,7 @@
 
     python benchmarks/estimate_memory.py
     python benchmarks/estimate_memory.py --model qwen3-0.6b-folder --cases lora:32:16:96
+    python benchmarks/estimate_memory.py --dtype bfloat16 --cases lora:0:8:96:64:checkpointing
 
 Rows are random tokens, so that only sizes matter. Peak memory is that of the process on a CPU (it does not depend on
 what else the machine does), of PyTorch's allocator on a GPU. --time adds the processor time of a step, and the
@@ -53,20 +54,23 @@ def main() -> None:
     """Measure every case and print a table in Markdown."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="smollm2-135m-instruct")
-    parser.add_argument("--cases", nargs="*", help="METHOD:PREFIX:ROWS:OWN[:ANSWER] instead of the usual ones")
+    parser.add_argument("--cases", nargs="*", help="METHOD:PREFIX:ROWS:OWN[:ANSWER][:checkpointing]")
+    parser.add_argument("--dtype", choices=("auto", "float32", "bfloat16"), default="auto")
     parser.add_argument("--rank", type=int, default=16)
     parser.add_argument("--time", action="store_true", help="processor time, too")
     parser.add_argument("--side", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.side:
-        print(json.dumps(measure(arguments.model, Case(*json.loads(arguments.side)), arguments.rank)))
+        print(
+            json.dumps(measure(arguments.model, Case(*json.loads(arguments.side)), arguments.rank, arguments.dtype))
+        )
         return
     cases = [_case(text) for text in arguments.cases] if arguments.cases else CASES
     more = (" step CPU s | share of matrix speed |", "---:|---:|") if arguments.time else ("", "")
     print(f"| method | prefix | rows | own tokens | pass tokens | estimated MB | measured MB | error |{more[0]}")
     print(f"|---|---:|---:|---:|---:|---:|---:|---:|{more[1]}")
     for case in cases:
-        found = _in_a_process(arguments.model, case, arguments.rank)
+        found = _in_a_process(arguments.model, case, arguments.rank, arguments.dtype)
         name = case.method + (", checkpointing" if case.checkpointing else "")
         line = (
             f"| {name} | {case.prefix} | {case.rows} | {case.own} | {found['tokens']:,} | {found['estimated']:,.0f} "
@@ -79,12 +83,14 @@ def main() -> None:
 
 def _case(text: str) -> Case:
     method, *numbers = text.split(":")
-    sizes = [int(number) for number in numbers]
-    return Case(method, *sizes, *([max(1, sizes[2] // 2)] if len(sizes) == 3 else []))
+    checkpointing = numbers[-1] == "checkpointing"
+    sizes = [int(number) for number in numbers if number != "checkpointing"]
+    return Case(method, *sizes, *([max(1, sizes[2] // 2)] if len(sizes) == 3 else []), checkpointing=checkpointing)
 
 
-def _in_a_process(model: str, case: Case, rank: int) -> dict[str, Any]:
-    command = [sys.executable, __file__, "--model", model, "--rank", str(rank), "--side", json.dumps(case)]
+def _in_a_process(model: str, case: Case, rank: int, dtype: str) -> dict[str, Any]:
+    command = [sys.executable, __file__, "--model", model, "--rank", str(rank), "--dtype", dtype]
+    command += ["--side", json.dumps(case)]
     environment = os.environ | {"HF_HUB_OFFLINE": "1"}
     done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
     if done.returncode:
@@ -93,7 +99,7 @@ def _in_a_process(model: str, case: Case, rank: int) -> dict[str, Any]:
     return found
 
 
-def measure(model_name: str, case: Case, rank: int, steps: int = 3) -> dict[str, Any]:
+def measure(model_name: str, case: Case, rank: int, dtype: Any = "auto", steps: int = 3) -> dict[str, Any]:
     """Train a few steps here; estimated and measured peak in MB (of 2^20), processor seconds of a step."""
     import burnish
     from burnish.training.devices import measured_flops, this_machine
@@ -103,7 +109,7 @@ def measure(model_name: str, case: Case, rank: int, steps: int = 3) -> dict[str,
     from burnish.training.shapes import model_shape
     from burnish.training.work import layout_on, work_of_items
 
-    loaded = burnish.load_model(model_name, dtype="float32" if case.method == "full" else "auto")
+    loaded = burnish.load_model(model_name, dtype="float32" if case.method == "full" else dtype)
     model = burnish.attach_adapter(loaded.model, method=case.method, r=rank, alpha=2 * rank, seed=0)  # type: ignore[arg-type]
     rng = random.Random(0)
     vocabulary = int(loaded.model.config.vocab_size)
@@ -141,11 +147,11 @@ def measure(model_name: str, case: Case, rank: int, steps: int = 3) -> dict[str,
             metric=None, metric_name="", progress=Clock(),
         )  # fmt: skip
     measured = peak_memory_mb(loaded.device)
-    dtype: Any = str(loaded.dtype).removeprefix("torch.")
+    held: Any = str(loaded.dtype).removeprefix("torch.")
     device = this_machine()
-    speed = measured_flops(loaded.device, dtype, clock=time.process_time)
+    speed = measured_flops(loaded.device, held, clock=time.process_time)
     shape = model_shape(model_name)
-    setup = Setup(case.method, rank, dtype=dtype, gradient_checkpointing=case.checkpointing)  # type: ignore[arg-type]
+    setup = Setup(case.method, rank, dtype=held, gradient_checkpointing=case.checkpointing)  # type: ignore[arg-type]
     work = work_of_items(
         rows,
         batch_size=case.rows,

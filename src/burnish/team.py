@@ -42,6 +42,11 @@ def follows() -> bool:
     return place is not None and place.rank > 0
 
 
+def launched() -> bool:
+    """Whether torchrun or accelerate started this process."""
+    return find_place() is not None
+
+
 @contextmanager
 def together(
     *, processes: int = 1, cluster: str | None = None, max_restarts: int = 1, allow_bad_rows: int = 0

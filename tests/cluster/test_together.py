@@ -138,6 +138,8 @@ def test_torchrun_with_sharded_weights(folder, task, alone):
     done = launched([*command, "run", str(task), *options])
     [run_dir] = runs.glob("colours-*")
     assert read_json(run_dir / "run.json")["status"] == "done", done.stderr[-3000:]
+    assert done.returncode == 0, "whatever the verdict: torchrun calls other statuses failures"
+    assert ("hold: " in done.stderr) == (read_json(run_dir / "verdict.json")["decision"] == "hold")
     assert read_json(run_dir / "run.json")["training"]["processes"] == 2
     assert_alike(run_dir, alone)
 

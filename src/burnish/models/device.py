@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import sys
+from collections.abc import Iterator
 from typing import Literal, NamedTuple
 
 import torch
@@ -34,13 +35,31 @@ def keep_freed_memory() -> None:
     By default every block above 32 MB is mapped anew and faulted in page by page in each step: a tenth of a training
     step on CPU (docs/log.md). Does nothing on other C libraries.
     """
-    if not sys.platform.startswith("linux"):
-        return
-    largest = 2**31 - 1
-    with contextlib.suppress(OSError, AttributeError):
-        library = ctypes.CDLL("libc.so.6")
-        library.mallopt(-3, 2**30)  # M_MMAP_THRESHOLD
-        library.mallopt(-1, largest)  # M_TRIM_THRESHOLD
+    _set_malloc(mapped_from=2**30, trimmed_from=2**31 - 1)
+
+
+@contextlib.contextmanager
+def mapped_blocks() -> Iterator[None]:
+    """Within, glibc maps every block from 64 KB on by itself, and gives it back to the system when it is freed.
+
+    For gradient checkpointing, whose layers each fill the same room anew: kept blocks do not serve aligned requests
+    of their own size, so every layer would take fresh memory (docs/estimate.md). Page faults take their time.
+    """
+    _set_malloc(mapped_from=2**16, trimmed_from=2**17)
+    give_back_freed_memory()
+    try:
+        yield
+    finally:
+        keep_freed_memory()
+
+
+def _set_malloc(*, mapped_from: int, trimmed_from: int) -> None:
+    """glibc's M_MMAP_THRESHOLD and M_TRIM_THRESHOLD, in bytes."""
+    if sys.platform.startswith("linux"):
+        with contextlib.suppress(OSError, AttributeError):
+            library = ctypes.CDLL("libc.so.6")
+            library.mallopt(-3, mapped_from)
+            library.mallopt(-1, trimmed_from)
 
 
 def give_back_freed_memory() -> None:

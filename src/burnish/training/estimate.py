@@ -31,6 +31,8 @@ ADAM_8BIT_BYTES = 2 * (1 + 4 / 256)
 # of their own size. Measured with glibc 2.36 (benchmarks/estimate_memory.py); with every block mapped by itself it
 # is 0.03, at the price of time.
 CPU_ALLOCATOR = 0.45
+# The same with gradient checkpointing, where every block is mapped by itself (models/device.py:mapped_blocks).
+CPU_ALLOCATOR_MAPPED = 0.03
 # An assumption: what PyTorch's caching allocator for GPUs loses in its blocks.
 GPU_ALLOCATOR = 0.05
 # Families whose attention on a CPU keeps queries, keys and values only (models/attention.py); elsewhere keys and
@@ -256,7 +258,8 @@ def memory_of(shape: ModelShape, setup: Setup, work: Work, device: Device) -> Me
             activations = _working_bytes(shape, setup, work.tokens)
         else:
             gradients = early
-    allocator = (CPU_ALLOCATOR if cpu else GPU_ALLOCATOR) * activations
+    on_cpu = CPU_ALLOCATOR_MAPPED if setup.gradient_checkpointing else CPU_ALLOCATOR
+    allocator = (on_cpu if cpu else GPU_ALLOCATOR) * activations
     memory = Memory(
         weights=weights,
         adapter=0.0 if full else 4.0 * trained / setup.devices,

@@ -6,6 +6,7 @@ import resource
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import torch
 
 from burnish.config import TrainingConfig
 from burnish.errors import Interrupted, TrainingError
+from burnish.models.device import mapped_blocks
 from burnish.models.quantised import parameter_count
 from burnish.progress import Progress
 from burnish.records import Json, TrainingResult
@@ -104,7 +106,8 @@ def train(
         epoch or (lambda _: range(len(rows))),
         on_best,
     )
-    with stop_signals() as stop:
+    frugal = settings.gradient_checkpointing and device == "cpu"
+    with stop_signals() as stop, mapped_blocks() if frugal else nullcontext():
         return trainer.run(stop)
 
 
