@@ -18,7 +18,7 @@ from transformers import Qwen3Config
 from burnish.models import generate
 from burnish.models.chat import Chat
 from burnish.models.constrain import Constrainer, JsonMatcher, LabelMatcher, bits_to_bool
-from burnish.models.generate import Engine, Request, shared_length
+from burnish.models.generate import Engine, Request, read_width, shared_length
 from burnish.models.load import load_model
 from burnish.records import JsonSchema, Labels, Message
 from tiny import tiny_config, tiny_loaded
@@ -228,6 +228,30 @@ def test_forced_text_is_what_any_way_of_choosing_would_write(schema, rng):
     for token in CHAT.encode(text):  # in the tokenizer's own split, every step of which must be allowed
         assert bits_to_bool(free.allowed(), 304)[token]
         free.accept(token)
+
+
+def test_how_much_is_read_at_once():
+    """Forced tokens are read together where they are few; many rows are not padded for one of them."""
+    assert read_width([6], "cpu") == 6
+    assert read_width([6, 1], "cpu") == 6
+    assert read_width([20, 1], "cpu") == 9
+    assert read_width([6, *[1] * 23], "cpu") == 1
+    assert read_width([6, *[3] * 23], "cpu") == 3
+    assert read_width([6, *[1] * 23], "cuda") == 6
+    assert read_width([], "cpu") == 1
+
+
+def test_what_is_read_at_once_changes_no_answer(monkeypatch):
+    """Rows whose forced tokens come at different times, read one by one and all together."""
+    loaded, chat = tiny_loaded(seed=4)
+    made = requests(chat, limit=80, constraint=JsonSchema(SCHEMA))
+    found = []
+    for tokens in (0, 10**6):
+        monkeypatch.setattr(generate, "PASS_TOKENS", tokens)
+        found.append(Engine(loaded, chat).generate(made, temperature=1.0))
+    for one, other in zip(*found, strict=True):
+        assert one.tokens == other.tokens
+        assert one.logprobs == pytest.approx(other.logprobs, abs=1e-4)
 
 
 def test_an_answer_that_is_forced_throughout_needs_no_choice():

@@ -24,6 +24,8 @@ from burnish.models.load import Loaded
 from burnish.models.virtual_tokens import virtual_tokens
 from burnish.records import Completion, Constraint
 
+# Tokens that cost as much time as a pass does by itself: a small model's on a CPU (docs/log.md), a guess for GPUs.
+PASS_TOKENS, PASS_TOKENS_GPU = 16, 256
 PREFILL_TOKENS = 2048  # prompt tokens read at a time: their activations stay small enough to be used again
 
 
@@ -151,11 +153,12 @@ class Engine:
         """Prefill and decode one batch until every row has stopped."""
         state = _BatchState(self.model, prefix, shared, rows, self.loaded.device)
         active = list(rows)
+        width = max(len(row.pending) for row in rows)
         while active:
-            logits = state.step([row.pending for row in active], [row.position for row in active])
+            logits = state.step([row.pending[:width] for row in active], [row.position for row in active])
             for row in active:
-                row.position += len(row.pending)
-                row.pending = []
+                row.position += len(row.pending[:width])
+                row.pending = row.pending[width:]
             self._choose(active, logits, temperature)
             going = [i for i, row in enumerate(active) if not row.stopped]
             if len(going) <= len(active) // 2 or len(going) < 4:
@@ -166,12 +169,14 @@ class Engine:
                 for row in active:  # cheaper to carry a few finished rows along than to move all keys
                     if row.stopped:
                         row.pending = [self.chat.end_of_turn]
+            width = read_width([len(row.pending) for row in active], self.loaded.device)
 
     def _choose(self, rows: list[_Row], logits: Tensor, temperature: float) -> None:
-        """Pick each row's next tokens from logits [rows, vocabulary]; forced tokens follow without a choice."""
+        """Pick the next tokens of each row that has none left to read from logits [rows, vocabulary]; forced tokens
+        follow without a choice."""
         allowed = np.ones((len(rows), self._vocabulary), dtype=np.bool_)
         for i, row in enumerate(rows):
-            if row.matcher is not None and not row.stopped:
+            if row.matcher is not None and not row.stopped and not row.pending:
                 options = row.matcher.allowed()
                 if isinstance(options, np.ndarray):
                     allowed[i] = bits_to_bool(options, self._vocabulary)
@@ -182,7 +187,7 @@ class Engine:
         logprobs = torch.log_softmax(masked, dim=-1)
         best = masked.argmax(dim=-1).tolist()
         for i, row in enumerate(rows):
-            if row.stopped:
+            if row.stopped or row.pending:  # what is forced is not read to its end yet
                 continue
             token = int(best[i])
             if row.sampler is not None:
@@ -323,6 +328,18 @@ def _left_padded(pending: list[list[int]], positions: list[int]) -> tuple[Tensor
         mask[i, width - len(tokens) :] = 1
         position[i, width - len(tokens) :] = torch.arange(first, first + len(tokens))
     return ids, mask, position
+
+
+def read_width(pending: Sequence[int], device: str) -> int:
+    """Tokens of a row that the next pass reads, given how many each row has to read.
+
+    At least what the shortest has, since no row is padded for that; more as far as padding the others costs less than
+    the pass that it may save.
+    """
+    if not pending:
+        return 1
+    least = max(1, min(pending))
+    return min(max(pending), least + (PASS_TOKENS if device == "cpu" else PASS_TOKENS_GPU) // len(pending))
 
 
 def shared_length(prompts: Sequence[tuple[int, ...]], least: int = 8) -> int:
