@@ -82,8 +82,11 @@ def test_without_embeddings_the_page_is_shorter(checked: tuple[DataReport, Inspe
     assert [key for key, _ in page_context("x", DataReport(3, ()), None)["sections"]] == ["findings"]
 
 
-def test_the_terminal_shows_the_same(checked: tuple[DataReport, Inspection]):
-    assert "I lost the hotel now" in to_text(inspection_view(checked[1]))
+def test_personal_data_is_masked_on_page_and_terminal(page: Path, checked: tuple[DataReport, Inspection]):
+    assert "jane.doe" not in page.read_text(encoding="utf-8")
+    shown = to_text(inspection_view(checked[1]))
+    assert "jane.doe" not in shown
+    assert "I lost the hotel now" in shown
 
 
 class TestInABrowser:
