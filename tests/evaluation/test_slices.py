@@ -68,6 +68,13 @@ def test_what_is_the_same_for_all_is_no_slice():
     assert slice_names(TASK, examples, answers(examples, [1] * 12)) == {}
 
 
+def test_a_third_of_one_length_is_named_by_it():
+    examples = rows(9)
+    predictions = [replace(one, prompt_tokens=5 + i // 3) for i, one in enumerate(answers(examples, [1] * 9))]
+    names = slice_names(TASK, examples, predictions)["length"]
+    assert names == ["up to 5 tokens"] * 3 + ["6 tokens"] * 3 + ["over 6 tokens"] * 3
+
+
 # --- what became of them ---
 
 

@@ -76,7 +76,8 @@ def slice_names(
 
 def _thirds(tokens: Sequence[int]) -> list[str | None]:
     first, second = (int(np.quantile(tokens, share, method="lower")) for share in (1 / 3, 2 / 3))
-    names = (f"up to {first} tokens", f"{first + 1} to {second} tokens", f"over {second} tokens")
+    middle = f"{second}" if second == first + 1 else f"{first + 1} to {second}"
+    names = (f"up to {first} tokens", f"{middle} tokens", f"over {second} tokens")
     return [names[0] if count <= first else names[1] if count <= second else names[2] for count in tokens]
 
 
