@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter, defaultdict
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -133,6 +134,20 @@ def test_leaks_between_given_parts() -> None:
     assert "conflicting_answers" in kinds(report)
     clean = check_examples(train, kind="classification", split=split_given(train, [], [make("w", "a")]))
     assert "split_leak" not in kinds(clean)
+
+
+def test_groups_on_both_sides() -> None:
+    def grouped(text: str, group: str, line: int, file: str) -> Example:
+        return replace(make(text, "ab"[line % 2], line, file), group=group)
+
+    train = [grouped(f"{i * 7919} of train", f"g{i % 20}", i, "train") for i in range(1, 101)]
+    test = [grouped(f"{i * 104729} of test", f"g{i + 18}", i, "test") for i in range(1, 41)]
+    report = check_examples([*train, *test], kind="classification", split=split_given(train, [], test))
+    [leak] = [item for item in report.findings if item.kind == "split_leak"]
+    assert (leak.severity, leak.rows) == ("warning", (Source("test", 1),))
+    assert "1 group has rows in train and in test" in leak.message
+    apart = split_given(train, [], test[1:])
+    assert "split_leak" not in kinds(check_examples(train, kind="classification", split=apart))
 
 
 def test_token_lengths() -> None:

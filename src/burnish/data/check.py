@@ -21,6 +21,7 @@ from burnish.data.checks.classes import Classes
 from burnish.data.checks.contamination import ContaminationCheck, read_material
 from burnish.data.checks.masking import masked_problem
 from burnish.data.checks.near import NearRows, near_findings, near_leaks
+from burnish.data.checks.parts import GroupParts
 from burnish.data.checks.suite import text_checks
 from burnish.data.checks.unfit import UnfitRows
 from burnish.data.duplicates import Hashes, conflicting, later_copies, shared
@@ -177,6 +178,7 @@ class _Tally:
         self.empty_inputs = Places()
         self.empty_targets = Places()
         self.groups = array("q")  # hashes, to count the different ones
+        self.group_parts = GroupParts()
         self.lengths = None if count_tokens is None else Lengths(count_tokens, max_length)
         self.pairs = PairTally() if kind == "preference" else None
         self.checks: list[Check] = text_checks(kind) if texts else []
@@ -210,6 +212,8 @@ class _Tally:
             self.pairs.add(example)
         if example.group is not None:
             self.groups.append(hash(example.group))
+            if self.kind != "preference" or not example.group.startswith("prompt "):  # equal prompts are told anyway
+                self.group_parts.add(self.parts[-1][0], example.group, source)
         label = self._label(example)
         if label is not None:
             self.classes.add(self.parts[-1][0], label, source)
@@ -263,6 +267,7 @@ class _Tally:
             stats["parts"] = {part: sum(rows.stop - rows.start for rows in parts.part_rows(part)) for part in PARTS}
             findings += _leaks(parts)
             findings += parts.classes.part_findings()
+            findings += parts.group_parts.findings()
         if self.lengths is not None:
             self.lengths.flush()
             stats["tokens"] = self.lengths.stats(self.rows)
