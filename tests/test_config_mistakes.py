@@ -101,6 +101,11 @@ MISTAKES = {
     "no such model": Mistake("model: ./missing\n", 5, "model", "no such model file or folder"),
     "tag": Mistake("seed: !!python/object:os.system 3\n", 5, "seed", "YAML tags are not supported"),
     "merge of no mapping": Mistake("few_shot:\n  <<: 3\n", 6, "few_shot", "<< merges a mapping"),
+    "rag without documents": Mistake("baselines: [rag]\n", 5, "baselines[0]", "no documents to retrieve from"),
+    "context without documents": Mistake("training: {context: retrieved}\n", 5, "training.context", "no documents"),
+    "missing documents": Mistake("retrieval: {documents: x}\n", 5, "retrieval.documents[0]", "no such data file"),
+    "overlap": Mistake("retrieval: {overlap_words: 90}\n", 5, "retrieval.overlap_words", "at most 75"),
+    "no passages": Mistake("retrieval: {k: 0}\n", 5, "retrieval.k", "1"),
     "preferences for another kind": Mistake(
         "training: {objective: dpo}\n", 5, "training.objective", "dpo learns from preferences"
     ),
@@ -115,6 +120,7 @@ MISTAKES = {
 
 PREFERENCE = GOOD.replace("classification", "preference")
 PREFERENCE_MISTAKES = {
+    "rag": Mistake("baselines: [rag]\n", 5, "baselines[0]", "retrieval is not for kind preference"),
     "embedding probe": Mistake("baselines: [embedding_probe]\n", 5, "baselines[0]", "answers with labels"),
     "few-shot": Mistake("baselines: [prompt, few_shot]\n", 5, "baselines[1]", "few_shot is not for kind preference"),
     "gamma for dpo": Mistake("simpo_gamma: 2\n", 5, "simpo_gamma", "for the objective simpo"),

@@ -30,6 +30,7 @@ HEAVY = {
     "peft",
     "plotly",
     "pyarrow",
+    "pypdf",
     "rouge_score",
     "sacrebleu",
     "safetensors",

@@ -80,14 +80,16 @@ def choose_way(
     progress: Progress,
     system: Callable[[Way], System],
     *,
-    few: bool,
+    few: bool = False,
+    values: Mapping[str, tuple[Any, ...]] | None = None,
 ) -> Way:
     """The way of prompting a system that is best on the first validation examples.
 
+    few: whether there are shots to choose; values: what to try of each part instead of the task file's ways.
     What is tried is added to the run folder's prompts.jsonl; what stands there already is not tried again.
     Raises DataError when there is a choice and no validation example.
     """
-    values = ways(config, few=few)
+    values = values or ways(config, few=few)
     examples = prepared.split.validation[: config.prompt.eval_examples]
     if max(map(len, values.values())) > 1 and not examples:
         raise DataError(

@@ -13,6 +13,7 @@ from burnish.mixing import mixed_rows
 from burnish.prepare import Prepared
 from burnish.progress import Progress
 from burnish.records import Json, Message, Prediction, TrainingResult
+from burnish.retrieving import open_retriever, tuned_context, with_retrieved
 from burnish.runs import to_json, write_predictions
 from burnish.tasks import Task
 from burnish.tasks.preference import Preference, is_pair
@@ -80,6 +81,10 @@ def fit(
         chat = chat_of(base)
         for notice in chat.notices:
             progress.notice(notice)
+    if settings.context == "retrieved":
+        searched = open_retriever(loaded.config, loaded.base_dir, progress)
+        positions = int(getattr(base.model.config, "max_position_embeddings", 2**31))
+        prepared = with_retrieved(prepared, tuned_context(searched, prepared.task, chat, loaded.config, positions))
     rows = rows_of(loaded, prepared, progress, base, chat)
     tuned = attach(base, settings, loaded.config.seed)
     result = train_attached(loaded, prepared, folder, progress, tuned, chat, rows, group=group)

@@ -256,6 +256,7 @@ class Run:
                 "completion_tokens": evaluation.completion_tokens,
             }
             | ({} if evaluation.cost_per_example is None else {"cost_per_example": evaluation.cost_per_example})
+            | {name: table for name, table in evaluation.tables.items() if name == "retrieval"}
             for evaluation in self.evaluations
         }
         best = next((pair for pair in self.paired if pair.baseline == verdict.baseline), None)

@@ -29,7 +29,16 @@ from burnish.prepare import Prepared
 from burnish.probing import ask
 from burnish.progress import Progress, Silent
 from burnish.records import Example, Json, Message, Prediction, ProbeAnswer, Source, TrainingResult
+from burnish.retrieving import (
+    Library,
+    open_retriever,
+    passage_ways,
+    settled,
+    tuned_context,
+    with_retrieved,
+)
 from burnish.runs import RunFolder, commit_folder, read_jsonl, verify_folder
+from burnish.systems.rag import WithContext
 from burnish.tasks import make_task, with_instruction
 from burnish.tasks.preference import Preference
 from burnish.trust import calibrated
@@ -74,6 +83,7 @@ class Bench:
         self._model_is_base = True
         self._chat_template: Chat | None = None
         self._saved: Loaded | None = None
+        self._library = Library(loaded, prepared, folder, progress)
         self._embedder: Embedder | None = None
         self._endpoints: dict[str, Endpoint] = {}
         self._extras = prepared.extras
@@ -148,15 +158,16 @@ class Bench:
         folder = self._folder.path
         if self._team is not None:
             self._rehearse()
+            task = self._settled()
             self._model = None  # the memory is for those who train
-            fitted = self._team(self._task_file, self._prepared, folder, self._progress)
+            fitted = self._team(task, self._prepared, folder, self._progress)
             if on_log is not None:
                 for line in read_jsonl(folder / "metrics.jsonl"):
                     on_log(line)
             return fitted
         result = self.fit(self._config.training, folder, on_log)
         assert self._model is not None
-        return keep(self._task_file, self._prepared, folder, self._model, self._chat(), result, self._mixture)
+        return keep(self._settled(), self._prepared, folder, self._model, self._chat(), result, self._mixture)
 
     def fit(self, settings: TrainingConfig, folder: Path, on_log: OnLog | None = None) -> TrainingResult:
         """Train on the base model with these settings; the model then holds the best of what was trained.
@@ -166,12 +177,16 @@ class Bench:
         from burnish.models.adapters import QUANTISATION
 
         self._rehearse()
-        task = replace(self._task_file, config=self._config.model_copy(update={"training": settings}))
+        task = self._settled()
+        task = replace(task, config=task.config.model_copy(update={"training": settings}))
         base, chat = self._base(QUANTISATION.get(settings.method)), self._chat()
-        rows = rows_of(task, self._prepared, self._progress, base, chat)
+        prepared = self._prepared
+        if settings.context == "retrieved":
+            prepared = with_retrieved(prepared, self._library.tuned(task.config, chat, base))
+        rows = rows_of(task, prepared, self._progress, base, chat)
         self._mixture = rows.about
         self._model, self._model_is_base = attach(base, settings, self._config.seed), False
-        return train_attached(task, self._prepared, folder, self._progress, self._model, chat, rows, on_log=on_log)
+        return train_attached(task, prepared, folder, self._progress, self._model, chat, rows, on_log=on_log)
 
     def _rehearse(self) -> None:
         """Fill in the answers of the untuned model where they are trained on: written once, whoever trains."""
@@ -221,16 +236,35 @@ class Bench:
             return self._prompted(name, few=name == "few_shot", make=self._answering)
         if (hosted := hosted_config(self._config, name)) is not None:
             return self._prompted(name, few=hosted.prompt == "few_shot", make=self._hosting(hosted))
-        return self._local(name, self._tuned_engine(), full=self._config.training.prompt == "full")
+        if name == "rag":
+            return self._prompted(name, make=self._retrieving, values=passage_ways(self._config))
+        tuned = self._local(name, self._tuned_engine(), full=self._config.training.prompt == "full")
+        if self._config.training.context == "none":
+            return tuned
+        return WithContext(name, tuned, self._library.tuned(self._settled().config, self._chat(), self._tuned()))
 
-    def _prompted(self, name: str, *, few: bool, make: Callable[[str, Way], System]) -> System:
-        """A system prompted in the way that is best on validation."""
+    def _prompted(self, name: str, make: Callable[[str, Way], System], **options: Any) -> System:
+        """A system prompted in the way that is best on validation. options: of `choose_way`."""
+        return make(name, self._way(name, make, **options))
 
+    def _way(self, name: str, make: Callable[[str, Way], System], **options: Any) -> Way:
         def system(way: Way) -> System:
             return make(name, way)
 
-        folder = self._folder.path
-        return system(choose_way(name, self._config, self._prepared, folder, self._progress, system, few=few))
+        return choose_way(name, self._config, self._prepared, self._folder.path, self._progress, system, **options)
+
+    def _retrieving(self, name: str, way: Way) -> System:
+        """The base model, shown passages."""
+        task, engine = with_instruction(self._prepared.task, way.instruction), self._engine()
+        context = self._library.prompted(way.k, task, engine.chat, engine.context)
+        return WithContext(name, local_system(name, task, engine, self._config, full=True), context)
+
+    def _settled(self) -> LoadedTask:
+        """The task with the number of passages that was chosen."""
+        if self._config.training.context == "none":
+            return self._task_file
+        way = self._way("rag", self._retrieving, values=passage_ways(self._config))
+        return settled(self._task_file, way.k)
 
     def _answering(self, name: str, way: Way) -> System:
         task = with_instruction(self._prepared.task, way.instruction)
@@ -349,7 +383,10 @@ def predictor(
     task = make_task(unmeasured, info.labels, shared_tools=bool(info.tools))
     tuned = load_tuned(run_dir / "adapter", progress=progress)
     engine = Engine(tuned, chat_of(tuned, info.chat_template), tokens_per_batch=config.generation.tokens_per_batch)
-    system = local_system("tuned", task, engine, config, full=info.prompt == "full")
+    system: System = local_system("tuned", task, engine, config, full=info.prompt == "full")
+    if config.training.context == "retrieved":
+        searched = open_retriever(config, None, progress)
+        system = WithContext("tuned", system, tuned_context(searched, task, engine.chat, config, engine.context))
 
     mend = calibrated(run_dir)
 

@@ -129,6 +129,7 @@ def reading_options(loaded: LoadedTask) -> dict[str, Any]:
         "target": data.target,
         "group": loaded.config.split.group,
         "weight": data.weight,
+        "document": data.document,
         "tools": data.tools,
         "slices": loaded.config.slices,
         "labels": loaded.config.labels,

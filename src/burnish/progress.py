@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
 
@@ -30,3 +30,8 @@ class Silent:
 
     def advance(self, what: str, done: int, total: int, facts: Mapping[str, str] | None = None) -> None:
         pass
+
+
+def teller(progress: Progress, what: str) -> Callable[[int, int], None]:
+    """A function that tells of (done, total) units of `what`."""
+    return lambda done, total: progress.advance(what, done, total)

@@ -57,6 +57,7 @@ class Example:
     group: rows of one group never cross splits.
     weight: multiplies the example's loss.
     slices: columns that the task file names (`slices`) with the row's values, by which results are told apart.
+    document: id of the document that holds the answer, where the data name one.
     """
 
     id: str
@@ -67,6 +68,7 @@ class Example:
     group: str | None = None
     weight: float = 1.0
     slices: Mapping[str, str] = field(default_factory=dict, hash=False)
+    document: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,10 +119,23 @@ class Completion:
 
 
 @dataclass(frozen=True, slots=True)
+class Passage:
+    """A piece of a document: what is retrieved, shown in a prompt, and cited. place: in the file, "line 12"."""
+
+    document: str
+    title: str
+    text: str
+    file: str
+    place: str
+
+
+@dataclass(frozen=True, slots=True)
 class Prediction:
     """One system's answer to one example; a line of predictions/<system>.jsonl.
 
     score: per-example value of each metric, in [0, 1]. cost: USD paid for the answer, None where nothing is paid.
+    sources: the passages in the prompt, in its order. ranking: documents of the first passages found, best first,
+    also of those that were not shown.
     """
 
     example_id: str
@@ -132,6 +147,8 @@ class Prediction:
     seconds: float
     score: Mapping[str, float] = field(default_factory=dict, hash=False)
     cost: float | None = None
+    sources: tuple[Passage, ...] = ()
+    ranking: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,7 +38,7 @@ EVIL = '<script>document.title="owned"</script><img src=x onerror="document.titl
 METRICS = {
     "classification": ("accuracy", "macro_f1"),
     "extraction": ("exact_match", "field_f1", "field_accuracy", "valid"),
-    "generation": ("chrf", "exact_match", "rouge_l"),
+    "generation": ("chrf", "exact_match", "token_f1", "rouge_l"),
     "tool_calling": ("call_match", "name_match", "argument_f1", "valid"),
     "preference": ("pair_accuracy", "length_controlled_win_rate"),
 }

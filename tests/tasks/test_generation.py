@@ -12,7 +12,7 @@ from task_makers import config, example, measure, metric_of
 
 from burnish.records import Parsed
 from burnish.tasks import make_task
-from burnish.tasks.generation import lcs_length, rouge_l
+from burnish.tasks.generation import lcs_length, rouge_l, token_f1
 
 VOCABULARY = ("the", "cat", "sat", "mats", "a", "ab", "abc", "Zürich", "日本", "...", "don't", "x_y", "12")
 words = st.lists(st.sampled_from(VOCABULARY), max_size=12)
@@ -86,3 +86,21 @@ def test_text_is_free() -> None:
     assert made.stratum(example("x")) is None
     assert made.tables([], []) == {}
     assert made.parse(" ", example("x")) == Parsed(None, "empty answer")
+
+
+@pytest.mark.parametrize(
+    ("truth", "answer", "value"),
+    [
+        ("Denver Broncos", "The Denver Broncos.", 1.0),
+        ("the", "a", 1.0),  # nothing is left of either
+        ("the", "Broncos", 0.0),
+        ("308", "They gave up 308 points", 2 * 1 / (1 + 5)),
+        ("two two one", "two one one", 2 * 2 / 6),
+        ("rock-'n'-roll", "rock n roll", 0.0),  # punctuation goes, and what it parted is one word
+        ("Ärger", "ärger", 1.0),
+        ("x", "", 0.0),
+    ],
+)
+def test_token_f1_as_squad_counts_it(truth: str, answer: str, value: float) -> None:
+    assert token_f1(truth, answer) == pytest.approx(value)
+    assert token_f1(answer, truth) == pytest.approx(value)

@@ -46,7 +46,12 @@ def test_a_function_beside_the_task_file_is_the_primary_metric(folder: Path) -> 
     metric = task(folder, "my_metrics:near").metrics[0]
     assert sys.path == path
     assert (metric.name, metric.rate) == ("my_metrics:near", False)
-    assert [m.name for m in task(folder, "my_metrics:near").metrics[1:]] == ["chrf", "exact_match", "rouge_l"]
+    assert [m.name for m in task(folder, "my_metrics:near").metrics[1:]] == [
+        "chrf",
+        "exact_match",
+        "token_f1",
+        "rouge_l",
+    ]
     pairs = [(example("abc"), Parsed("abc")), (example("abc"), Parsed("a")), (example("x"), Parsed(None, "empty"))]
     assert measure(metric, pairs) == pytest.approx((1 + 0.8 + 0) / 3)
 

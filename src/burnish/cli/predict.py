@@ -40,8 +40,8 @@ def predict(
 
     The prompt, the chat template and the constraint are those of training. One answer a line, a line break inside
     an answer written as \\n; with --json (or an --output that ends in .jsonl) one object a line with input, answer,
-    parsed, confidence and error. Confidences are calibrated with the temperature that the run found on its validation
-    answers, where it found one.
+    parsed, confidence and error, and of a model that answers from documents the passages it was shown (sources).
+    Confidences are calibrated with the temperature that the run found on its validation answers, where it found one.
     """
     from burnish.lifecycle import Run
     from burnish.reports.terminal import TerminalProgress
@@ -118,6 +118,8 @@ def _stdin_lines() -> Sequence[str]:
 
 
 def _line(example: Example, prediction: Prediction) -> dict[str, Any]:
+    from burnish.runs import to_json
+
     messages = example.messages
     single = len(messages) == 1 and messages[0].role == "user"
     turns = [{"role": message.role, "content": message.content} for message in messages]
@@ -127,7 +129,7 @@ def _line(example: Example, prediction: Prediction) -> dict[str, Any]:
         "parsed": prediction.parsed.value,
         "confidence": prediction.confidence,
         "error": prediction.parsed.error,
-    }
+    } | ({"sources": to_json(prediction.sources)} if prediction.sources else {})
 
 
 def _plain(prediction: Prediction) -> str:

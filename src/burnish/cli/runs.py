@@ -77,6 +77,7 @@ def show_results(run: Run) -> None:
 
     from burnish.reports.calibration import calibration_view
     from burnish.reports.prompts import prompts_view
+    from burnish.reports.retrieval import retrieval_view
     from burnish.reports.rundata import read_run
     from burnish.reports.slices import slices_view
     from burnish.reports.text import moment, one_line
@@ -88,6 +89,8 @@ def show_results(run: Run) -> None:
     show(Text.assemble((run.run_id, "bold"), (about, "dim")))
     if data.evaluations:
         show(systems_view(data.evaluations, data.paired, metric=data.metric, candidate=data.candidate))
+    if (searched := retrieval_view(data.evaluations)) is not None:
+        show(searched)
     if data.prompts:
         show(prompts_view(data.prompts))
     if data.slices:

@@ -31,6 +31,7 @@ def check_settings(config: TaskConfig, report: Report, notices: list[str], *, ki
     _check_mixture(config, report, notices)
     _check_prompting(config, report)
     check_hosted(config, report)
+    _check_retrieval(config, report, notices)
     _check_rest(config, report)
     check_search(config.tune.search, config.training.method, report)
     for name in set(config.tune.search) & set(_OWN):
@@ -253,6 +254,27 @@ def _check_prompting(config: TaskConfig, report: Report) -> None:
     if config.kind == "preference" and config.prompt.instructions:
         what = "instructions are not tried for kind preference: a pair of answers is compared, none is written"
         report(("prompt", "instructions"), what, None, "delete it")
+
+
+def _check_retrieval(config: TaskConfig, report: Report, notices: list[str]) -> None:
+    users: list[tuple[str | int, ...]] = [
+        ("baselines", place) for place, name in enumerate(config.baselines) if name == "rag"
+    ]
+    if config.training.context == "retrieved":
+        users.append(("training", "context"))
+    for key in users:
+        if config.kind == "preference":
+            what = "retrieval is not for kind preference: a pair of answers is compared, none is written"
+            report(key, what, None, "delete it")
+        elif not config.retrieval.documents:
+            fix = "add `retrieval: {documents: FOLDER}`"
+            report(key, "there are no documents to retrieve from", None, fix)
+    if config.retrieval.documents and not users:
+        notices.append("retrieval is not used: neither baselines have rag nor is training.context: retrieved")
+    if config.retrieval.overlap_words * 2 > config.retrieval.passage_words:
+        what = "neighbouring passages would share more than half of their words"
+        fix = f"use at most {config.retrieval.passage_words // 2}, or longer passages"
+        report(("retrieval", "overlap_words"), what, config.retrieval.overlap_words, fix)
 
 
 def _check_method(config: TaskConfig, report: Report) -> None:

@@ -216,9 +216,12 @@ def _read_schema(values: dict[str, Any], base_dir: Path, report: Report, problem
 def _absolute(config: TaskConfig, base_dir: Path, report: Report) -> TaskConfig:
     """Data files (patterns such as data/*.jsonl expanded) and local models with absolute paths."""
 
-    def expanded(given: Sequence[Path], *key: str | int) -> list[Path]:
+    def expanded(given: Sequence[Path], *key: str | int, folders: bool = False) -> list[Path]:
         files: list[Path] = []
         for index, one in enumerate(given):
+            if folders and _is(_full(one, base_dir), Path.is_dir):
+                files.append(_full(one, base_dir))
+                continue
             found = _files(one, base_dir)
             if isinstance(found, str):
                 report((*key, index), "there is no such data file", str(one), found)
@@ -252,12 +255,22 @@ def _absolute(config: TaskConfig, base_dir: Path, report: Report) -> TaskConfig:
             "check the path; it starts from the task file's folder",
         )
         model = config.model
+    documents = expanded(config.retrieval.documents, "retrieval", "documents", folders=True)
+    retrieval = config.retrieval.model_copy(update={"documents": documents})
     data = config.data.model_copy(update=parts)
     costs = config.costs
     if costs.prices is not None:
         costs = costs.model_copy(update={"prices": base_dir / costs.prices})
     return config.model_copy(
-        update={"data": data, "model": model, "mixture": mixture, "replay": replay, "probe": probe, "costs": costs}
+        update={
+            "data": data,
+            "model": model,
+            "mixture": mixture,
+            "replay": replay,
+            "probe": probe,
+            "costs": costs,
+            "retrieval": retrieval,
+        }
     )
 
 

@@ -35,6 +35,7 @@ _NOT_SEARCHED = {
     "shared_prefix": "it changes no result: set it under training",
     "gradient_checkpointing": "it changes no result: set it under training",
     "dtype": "it changes the base model: set it under training",
+    "context": "trials would be shown other inputs: set it under training",
     "max_length": "trials would be measured on other examples: set it under training",
     "max_dropped": "it changes no weight: set it under training",
     "max_steps": "search num_epochs instead",

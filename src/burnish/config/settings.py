@@ -12,7 +12,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from burnish.config.base import Settings
-from burnish.config.baselines import EmbeddingProbeConfig
+from burnish.config.baselines import EmbeddingProbeConfig, RetrievalConfig
 from burnish.config.hosted import NAME, HostedConfig
 from burnish.config.rates import default_learning_rate
 from burnish.records import Kind
@@ -21,7 +21,7 @@ from burnish.records import Kind
 METRICS: dict[Kind, tuple[str, ...]] = {
     "classification": ("accuracy", "macro_f1"),
     "extraction": ("exact_match", "field_f1", "field_accuracy", "valid"),
-    "generation": ("chrf", "exact_match", "rouge_l", "pattern_match"),
+    "generation": ("chrf", "exact_match", "token_f1", "rouge_l", "pattern_match"),
     "tool_calling": ("call_match", "name_match", "argument_f1", "valid"),
     "preference": ("pair_accuracy", "length_controlled_win_rate"),
 }
@@ -60,6 +60,9 @@ class DataConfig(Settings):
     target: str | None = Field(default=None, description="Column with the label or the target.")
     weight: str | None = Field(default=None, description="Column with an example weight.")
     tools: str | None = Field(default=None, description="Column with function schemas (default: tools).")
+    document: str | None = Field(
+        default=None, description="Column that names the document with the answer, to measure retrieval by."
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -191,6 +194,9 @@ class TrainingConfig(Settings):
     kto_undesirable_weight: float = Field(default=1.0, ge=0, description="kto: weight of undesirable answers.")
     prompt: Literal["short", "full"] = Field(
         default="short", description="short: instruction only; full: with the labels or the schema."
+    )
+    context: Literal["none", "retrieved"] = Field(
+        default="none", description="retrieved: trained and answered with passages of retrieval.documents."
     )
     lora_r: int = Field(default=16, ge=1, le=1024, description="LoRA rank.")
     lora_alpha: float = Field(default=32, gt=0, description="LoRA scale: updates are multiplied by alpha / r.")
@@ -350,8 +356,8 @@ class CostsConfig(Settings):
     prices: Path | None = Field(default=None, description="A file of one's own prices, over the built-in ones.")
 
 
-BaselineName = Literal["majority", "prompt", "few_shot", "embedding_probe"]
 HostedName = Annotated[str, Field(pattern=NAME)]
+BaselineName = Literal["majority", "prompt", "few_shot", "embedding_probe", "rag"]
 TrackerName = Literal["tensorboard", "wandb", "mlflow", "trackio"]
 
 
@@ -387,6 +393,7 @@ class TaskConfig(Settings):
     embedding_probe: EmbeddingProbeConfig = Field(
         default=EmbeddingProbeConfig(), description="The embedding_probe baseline."
     )
+    retrieval: RetrievalConfig = Field(default=RetrievalConfig(), description="Documents to answer from.")
     generation: GenerationConfig = Field(default=GenerationConfig(), description="How local systems answer.")
     trackers: list[TrackerName] = Field(default=[], description="Experiment trackers that are told of the training.")
     tune: TuneConfig = Field(default=TuneConfig(), description="What `burnish tune` searches.")

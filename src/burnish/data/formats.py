@@ -52,6 +52,7 @@ class Columns(NamedTuple):
     group: str | None = None
     weight: str | None = None
     slices: tuple[str, ...] = ()
+    document: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,9 +244,10 @@ def _example(file: str, row: Row, shape: Shape, rules: Rules) -> Example:
         target=target,
         source=Source(file, row.line),
         tools=tools,
-        group=_same_prompt(draft) if alone else _group(values, rules.columns.group),
+        group=_same_prompt(draft) if alone else _name_in(values, rules.columns.group, "split.group", "group"),
         weight=_weight(values, rules.columns.weight),
         slices={column: _slice(values, column) for column in rules.columns.slices},
+        document=_name_in(values, rules.columns.document, "data.document", "document"),
     )
 
 
@@ -333,16 +335,17 @@ def _same_prompt(draft: Draft) -> str:
     return f"prompt {input_digest(draft.messages).hex()[:16]}"
 
 
-def _group(values: Mapping[str, Json], column: str | None) -> str | None:
+def _name_in(values: Mapping[str, Json], column: str | None, setting: str, what: str) -> str | None:
+    """The row's group or document. column: that the setting names, None for none."""
     if column is None:
         return None
     if column not in values:
-        fix = f"Correct split.group, or fill the column.{nearest(column, list(values))}"
-        raise BadFieldError(column, "the row has no group", list(values), fix)
+        fix = f"Correct {setting}, or fill the column.{nearest(column, list(values))}"
+        raise BadFieldError(column, f"the row has no {what}", list(values), fix)
     value = values[column]
     if isinstance(value, bool) or not isinstance(value, str | int) or value == "":
-        fix = "Give every row the name or number of its group."
-        raise BadFieldError(column, "a group must be a text or a whole number", value, fix)
+        fix = f"Give every row the name or number of its {what}."
+        raise BadFieldError(column, f"a {what} must be a text or a whole number", value, fix)
     return str(value)
 
 

@@ -54,6 +54,7 @@ def iter_examples(
     target: str | None = None,
     group: str | None = None,
     weight: str | None = None,
+    document: str | None = None,
     tools: str | None = None,
     slices: Sequence[str] = (),
     labels: Collection[str] | None = None,
@@ -62,14 +63,15 @@ def iter_examples(
 ) -> Iterator[Example | Problem]:
     """Every row of the files, in order, as an Example or a Problem, in bounded memory.
 
-    text, target, group, weight, tools: columns; None: the usual names (group and weight: none).
     slices: columns whose values the examples keep.
+    text, target, group, weight, document, tools: columns; None: the usual names (group, weight, document: none).
     labels, schema: what targets must keep to. on_file is told what was detected in each file.
     Raises ConfigError when the schema is not a JSON Schema; never anything for what the files hold.
     """
     check = schema_check(schema) if schema is not None else None
     known = frozenset(labels) if labels is not None else None
-    rules = Rules(kind, Columns(text, target, tools, group, weight, tuple(slices)), format, known, check)
+    columns = Columns(text, target, tools, group, weight, tuple(slices), document)
+    rules = Rules(kind, columns, format, known, check)
     for path in [paths] if isinstance(paths, str | Path) else paths:
         yield from _file_examples(Path(path), rules, on_file)
 
@@ -111,6 +113,7 @@ def read_examples(
     target: str | None = None,
     group: str | None = None,
     weight: str | None = None,
+    document: str | None = None,
     tools: str | None = None,
     slices: Sequence[str] = (),
     labels: Collection[str] | None = None,
@@ -134,6 +137,7 @@ def read_examples(
         target=target,
         group=group,
         weight=weight,
+        document=document,
         tools=tools,
         slices=slices,
         labels=labels,

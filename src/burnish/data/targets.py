@@ -89,6 +89,8 @@ def _require_json(value: Json, field: str) -> None:
 
 
 def _text(value: Json, field: str) -> str:
+    if isinstance(value, list) and len(value) == 1 and isinstance(value[0], str) and value[0].strip():
+        return value[0]  # SQuAD's form of a single answer
     if isinstance(value, str):
         return value
     if isinstance(value, int) and not isinstance(value, bool):

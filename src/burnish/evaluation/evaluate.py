@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from burnish.errors import ConfigError, DataError, RunError
 from burnish.evaluation import statistics
+from burnish.evaluation.retrieval import retrieval_tables
 from burnish.records import Evaluation, Example, Interval, Paired, Prediction
 from burnish.tasks.base import Floats, Metric, Task
 
@@ -45,6 +46,7 @@ def evaluate(
         for score, value in zip(scores, _each(metric, counts, examples), strict=True):
             score[metric.name] = float(value)
         metrics[metric.name] = _interval(metric, counts, units, seed, level)
+    scored = [replace(p, score=score) for p, score in zip(predictions, scores, strict=True)]
     evaluation = Evaluation(
         system=system,
         split=split,
@@ -53,10 +55,11 @@ def evaluate(
         seconds_per_example=float(np.mean([p.seconds for p in predictions])),
         prompt_tokens=float(np.mean([p.prompt_tokens for p in predictions])),
         completion_tokens=float(np.mean([p.completion_tokens for p in predictions])),
-        tables=task.tables(examples, [p.parsed for p in predictions]),
         cost_per_example=_mean_cost(predictions),
+        tables=task.tables(examples, [p.parsed for p in predictions])
+        | retrieval_tables(examples, scored, task.metrics[0].name, units, level),
     )
-    return evaluation, [replace(p, score=score) for p, score in zip(predictions, scores, strict=True)]
+    return evaluation, scored
 
 
 def _mean_cost(predictions: Sequence[Prediction]) -> float | None:

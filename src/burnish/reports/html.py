@@ -18,6 +18,7 @@ from burnish.reports.calibration import calibration_context
 from burnish.reports.forgetting import forgetting_context
 from burnish.reports.power import power_sentence
 from burnish.reports.prompts import prompts_context
+from burnish.reports.retrieval import retrieval_context
 from burnish.reports.rundata import RunData, read_run
 from burnish.reports.sections import (
     INPUT_CHARACTERS,
@@ -105,6 +106,7 @@ def report_context(data: RunData) -> Context:
         "comparison": comparison_context(data),
         "power": power_sentence(data),
         "prompts": prompts_context(data.prompts),
+        "retrieval": retrieval_context(data.evaluations),
         "cases": cases_context(data),
         "weaknesses": weaknesses_context(data),
         "forgetting": forgetting_context(data),
@@ -118,6 +120,7 @@ def report_context(data: RunData) -> Context:
     sections = (
         ("comparison", "Before and after"),
         ("prompts", "Prompts tried"),
+        ("retrieval", "Retrieval"),
         ("cases", "Wins and losses"),
         ("weaknesses", "Where it errs"),
         ("slices", "Slices"),

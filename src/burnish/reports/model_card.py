@@ -18,6 +18,7 @@ from burnish.reports.calibration import calibration_sentences
 from burnish.reports.hosted import hosted_note, per_1000
 from burnish.reports.power import power_sentence
 from burnish.reports.prompts import prompts_sentences
+from burnish.reports.retrieval import retrieval_sentences
 from burnish.reports.rundata import RunData, read_run
 from burnish.reports.sections import mixture_rows, token_saving, training_facts
 from burnish.reports.slices import slices_sentence
@@ -231,6 +232,8 @@ def _evaluation(data: RunData) -> list[str]:
         for one in data.calibration
         if one["system"] == data.candidate
     ]
+    if searched := retrieval_sentences(data.evaluations):
+        parts.append("\n".join(f"- {escape(sentence, 600)}" for sentence in searched))
     if saving := token_saving(data):
         mine, other, saved = saving
         parts.append(

@@ -14,14 +14,20 @@ from burnish.reports.text import as_text, count, metric_name, one_line, percent,
 
 Record = Mapping[str, Any]
 CHARACTERS = 600  # of an instruction on the page
-SELECTIONS = {"nearest": "nearest by words", "embedding": "nearest by meaning", "fixed": "the same for all"}
+SELECTIONS = {
+    "nearest": "nearest by words",
+    "embedding": "nearest by meaning",
+    "fixed": "the same for all",
+    "passages": "retrieved",
+}
 
 
 def way_words(way: Record) -> str:
     """A way of prompting in one line, without its instruction's end."""
     shots = ""
     if way.get("k"):
-        shots = f"{plural(int(way['k']), 'example')}, {SELECTIONS.get(str(way.get('select')), way.get('select'))}, "
+        what = "passage" if way.get("select") == "passages" else "example"
+        shots = f"{plural(int(way['k']), what)}, {SELECTIONS.get(str(way.get('select')), way.get('select'))}, "
     return f"{shots}“{one_line(str(way.get('instruction') or ''), 50)}”"
 
 
@@ -48,7 +54,7 @@ def _cells(trial: Record, limit: int) -> tuple[str, ...]:
     )
 
 
-HEADINGS = ("Examples", "Chosen", "Instruction")
+HEADINGS = ("Shown", "Chosen", "Instruction")
 
 
 def prompts_view(trials: Iterable[Record]) -> RenderableType:

@@ -23,6 +23,7 @@ SYSTEM_NOTES = {
     "prompt": "the base model, told what to do",
     "few_shot": "the base model, shown examples",
     "embedding_probe": "logistic regression on frozen vectors of the inputs",
+    "rag": "the base model, given passages of the documents",
     "tuned": "the base model after fine-tuning",
 }
 METRIC_NAMES = {
@@ -33,6 +34,7 @@ METRIC_NAMES = {
     "field_accuracy": "Field accuracy",
     "exact_match": "Exact match",
     "valid": "Valid answers",
+    "token_f1": "Token F1",
     "rouge_l": "ROUGE-L",
     "chrf": "chrF",
     "pattern_match": "Matches the pattern",

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
 
 from burnish.progress import Progress
 from burnish.records import Example, Prediction
@@ -21,3 +24,11 @@ class System(Protocol):
         that does not tell which was chosen (`Preference.options`).
         """
         ...
+
+
+class Embeds(Protocol):
+    """Texts to vectors [texts, dimension]; keep: whether a cache may be read and written (models/embed.py)."""
+
+    def __call__(
+        self, texts: Sequence[str], on_progress: Callable[[int, int], None] | None = None, *, keep: bool = True
+    ) -> NDArray[np.float32]: ...

@@ -3,24 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
-from typing import Protocol
+from collections.abc import Sequence
 
 from burnish.data.fingerprint import input_key
-from burnish.data.logistic import Vectors, cross_validated
+from burnish.data.logistic import cross_validated
 from burnish.errors import DataError
-from burnish.progress import Progress
+from burnish.progress import Progress, teller
 from burnish.records import Example, Json, Prediction
+from burnish.systems.base import Embeds
 from burnish.tasks.base import Task
 from burnish.tasks.prompts import input_text
-
-
-class Embeds(Protocol):
-    """Texts to vectors [texts, dimension]; keep: whether a cache may be read and written (models/embed.py)."""
-
-    def __call__(
-        self, texts: Sequence[str], on_progress: Callable[[int, int], None] | None = None, *, keep: bool = True
-    ) -> Vectors: ...
 
 
 class EmbeddingProbe:
@@ -39,13 +31,13 @@ class EmbeddingProbe:
             raise DataError("the embedding probe answers with labels", got=task.kind, where="baselines", fix=fix)
         self._task = task
         self._embed = embed
-        vectors = embed([input_text(row) for row in train], _tell(progress, f"{self.name} reads"))
+        vectors = embed([input_text(row) for row in train], teller(progress, f"{self.name} reads"))
         found = cross_validated(
             vectors,
             [str(row.target) for row in train],
             units=[input_key(row) if row.group is None else row.group for row in train],
             weights=[row.weight for row in train],
-            on_progress=_tell(progress, f"{self.name} fits"),
+            on_progress=teller(progress, f"{self.name} fits"),
         )
         self._classifier = found.classifier
         self.about: dict[str, Json] = {
@@ -64,7 +56,7 @@ class EmbeddingProbe:
         began = time.perf_counter()
         texts = [input_text(example) for example in examples]
         probabilities = self._classifier.probabilities(
-            self._embed(texts, _tell(progress, f"{self.name} answers"), keep=False)
+            self._embed(texts, teller(progress, f"{self.name} answers"), keep=False)
         )
         best = probabilities.argmax(axis=1)
         seconds = (time.perf_counter() - began) / len(examples)
@@ -74,7 +66,3 @@ class EmbeddingProbe:
             parsed = self._task.parse(label, example)
             predictions.append(Prediction(example.id, label, parsed, float(row[place]), 0, 0, seconds))
         return predictions
-
-
-def _tell(progress: Progress, what: str) -> Callable[[int, int], None]:
-    return lambda done, total: progress.advance(what, done, total)

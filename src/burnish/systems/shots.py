@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, Protocol
@@ -13,10 +12,8 @@ import numpy as np
 from burnish.data.fingerprint import content_digest, input_key
 from burnish.errors import DataError
 from burnish.records import Example
-
-# Scripts that are written without spaces: Thai, Lao, Burmese, Khmer, Japanese, Chinese. Their characters are words.
-_UNSPACED = r"\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff"
-_WORD = re.compile(rf"[{_UNSPACED}]|[^\W{_UNSPACED}]+")
+from burnish.systems.bm25 import WordIndex
+from burnish.tasks.prompts import input_text
 
 
 class Shots(Protocol):
@@ -59,16 +56,10 @@ class Nearest:
     def __init__(self, train: Sequence[Example], k: int) -> None:
         """DataError: no training examples, or k below 1."""
         self._line = _Line(train, k)
-        self._index = _index([_words(example) for example in self._line.rows])
+        self._index = WordIndex([input_text(example) for example in self._line.rows])
 
     def select(self, examples: Sequence[Example]) -> list[list[Example]]:
-        return [self._line.best(example, self._scores(_words(example))) for example in examples]
-
-    def _scores(self, words: list[str]) -> Any:
-        if self._index is None or not words:
-            return np.zeros(len(self._line.rows))
-        # float64: bm25s sums in float32, where the order of equal documents could depend on rounding
-        return np.asarray(self._index.get_scores(words), dtype=np.float64).round(5)
+        return [self._line.best(example, self._index.scores(input_text(example))) for example in examples]
 
 
 class NearestByMeaning:
@@ -82,12 +73,12 @@ class NearestByMeaning:
         """DataError: no training examples, or k below 1."""
         self._line = _Line(train, k)
         self._embed = embed
-        self._vectors = np.asarray(embed([_input_text(example) for example in self._line.rows]), dtype=np.float64)
+        self._vectors = np.asarray(embed([input_text(example) for example in self._line.rows]), dtype=np.float64)
 
     def select(self, examples: Sequence[Example]) -> list[list[Example]]:
         if not examples:
             return []
-        queries = np.asarray(self._embed([_input_text(example) for example in examples]), dtype=np.float64)
+        queries = np.asarray(self._embed([input_text(example) for example in examples]), dtype=np.float64)
         return [
             self._line.best(example, (self._vectors @ query).round(5))
             for example, query in zip(examples, queries, strict=True)
@@ -164,22 +155,3 @@ def _spread(train: Sequence[Example], seed: int, stratum: Callable[[Example], st
     queue = [bins[name] for name in sorted(bins, key=lambda name: order(name.encode("utf-8", "surrogatepass")))]
     longest = max(map(len, queue))
     return [rows[turn] for turn in range(longest) for rows in queue if turn < len(rows)]
-
-
-def _input_text(example: Example) -> str:
-    return "\n".join(message.content for message in example.messages if message.role not in ("system", "developer"))
-
-
-def _words(example: Example) -> list[str]:
-    return _WORD.findall(_input_text(example).casefold())
-
-
-def _index(documents: list[list[str]]) -> Any:
-    """A BM25 index; None when no document has a word."""
-    if not any(documents):
-        return None
-    import bm25s
-
-    index = bm25s.BM25()
-    index.index(documents, show_progress=False)
-    return index

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import string
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -125,12 +126,32 @@ def rouge_l(truth: str, answer: str) -> float:
     return 2 * lcs_length(wanted, found) / (len(wanted) + len(found))
 
 
+_ARTICLE = re.compile(r"\b(?:a|an|the)\b")
+_PUNCTUATION = str.maketrans("", "", string.punctuation)
+
+
+def token_f1(truth: str, answer: str) -> float:
+    """F1 over the words of two short answers (Rajpurkar et al. 2016, section 6.1), as SQuAD's evaluation counts it.
+
+    Words are lower-cased, without ASCII punctuation and without a, an, the; each counts as often as both have it.
+    """
+    wanted, found = _plain_words(truth), _plain_words(answer)
+    if not wanted or not found:
+        return float(wanted == found)
+    return 2 * (Counter(wanted) & Counter(found)).total() / (len(wanted) + len(found))
+
+
+def _plain_words(text: str) -> list[str]:
+    return _ARTICLE.sub(" ", text.lower().translate(_PUNCTUATION)).split()
+
+
 def generation_metrics(pattern: str | None) -> tuple[Metric, ...]:
-    """chrf, exact_match (white space normalised), rouge_l (mean of the sentences' F), and with a pattern
-    pattern_match (the whole answer matches)."""
+    """chrf, exact_match (white space normalised), token_f1 and rouge_l (means of the answers' F), and with a
+    pattern pattern_match (the whole answer matches)."""
     metrics: tuple[Metric, ...] = (
         chrf(),
         rate_metric("exact_match", _exact),
+        mean_metric("token_f1", lambda example, parsed: token_f1(*_texts(example, parsed))),
         mean_metric("rouge_l", lambda example, parsed: rouge_l(*_texts(example, parsed))),
     )
     if pattern is None:

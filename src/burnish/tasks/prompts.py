@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from burnish.records import Example, Message
+from burnish.records import Example, Message, Passage
 from burnish.tasks.json_text import compact
 
 _SYSTEM = ("system", "developer")
@@ -35,6 +35,22 @@ def conversation(
 def input_text(example: Example) -> str:
     """What an example asks, as one text: all turns but the system's."""
     return "\n".join(turn.content for turn in example.messages if turn.role not in _SYSTEM)
+
+
+def with_passages(example: Example, passages: Sequence[Passage]) -> Example:
+    """The example with numbered passages in front of its last user turn; the same one without passages."""
+    if not passages:
+        return example
+    listed = "\n\n".join(
+        f"[{number}] {passage.title}\n{passage.text}" if passage.title else f"[{number}] {passage.text}"
+        for number, passage in enumerate(passages, 1)
+    )
+    turns = list(example.messages)
+    last = max((place for place, turn in enumerate(turns) if turn.role == "user"), default=None)
+    if last is None:
+        return replace(example, messages=(Message("user", listed), *turns))
+    turns[last] = replace(turns[last], content=f"{listed}\n\n{turns[last].content}")
+    return replace(example, messages=tuple(turns))
 
 
 def _system_text(example: Example) -> str:

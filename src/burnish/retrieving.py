@@ -1,0 +1,161 @@
+"""Retrieval in a run: the documents read and searched, and what examples are shown of them."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import replace
+from difflib import get_close_matches
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from burnish.config import LoadedTask, TaskConfig
+from burnish.data.documents import load_documents
+from burnish.data.passages import passages_of
+from burnish.errors import DataError, Problem, RunError, shorten
+from burnish.prepare import Prepared, near
+from burnish.progress import Progress
+from burnish.records import Example, Json
+from burnish.runs import RunFolder
+from burnish.systems.rag import Context
+from burnish.systems.retrieval import Retriever
+from burnish.tasks import Task
+
+if TYPE_CHECKING:
+    from burnish.models.chat import Chat
+    from burnish.models.load import Loaded
+
+AUTO_K = (1, 2, 3, 5)
+SELECT = "passages"  # what a way of prompting calls it
+_SHOWN = 20
+
+
+def passage_ways(config: TaskConfig) -> dict[str, tuple[Any, ...]]:
+    """The values to try of each part of a way of prompting with passages, those used untried first."""
+    k = config.retrieval.k
+    sizes = AUTO_K if k == "auto" else tuple(sorted(set(k))) if isinstance(k, list) else (k,)
+    instructions = tuple(dict.fromkeys([config.instruction, *config.prompt.instructions]))
+    return {"k": sizes, "select": (SELECT,), "instruction": instructions}
+
+
+def open_retriever(config: TaskConfig, base_dir: Path | None, progress: Progress) -> Retriever:
+    """The task's documents, cut into passages and embedded. Raises DataError and ModelError."""
+    from burnish.models.embed import load_embedder
+
+    settings = config.retrieval
+    documents = load_documents([near(path) for path in settings.documents], notice=progress.notice)
+    passages = [
+        passage
+        for document in documents
+        for passage in passages_of(document, longest=settings.passage_words, overlap=settings.overlap_words)
+    ]
+    progress.notice(f"{len(documents):,} documents, {len(passages):,} passages")
+    embedder = load_embedder(settings.model, base_dir=base_dir, progress=progress)
+    return Retriever(passages, embedder.embed, progress)
+
+
+def refuse_unknown_documents(retriever: Retriever, examples: Sequence[Example]) -> None:
+    """DataError for examples that name a document which is not there: recall would be measured against nothing."""
+    known = {passage.document for passage in retriever.passages}
+    problems = []
+    for example in examples:
+        if example.document is None or example.document in known:
+            continue
+        close = get_close_matches(example.document, known, 1)
+        fix = f"Did you mean {close[0]}?" if close else f"Ids are like {min(known)}; files are named by their path."
+        source, what = example.source, "there is no such document"
+        problems.append(Problem(source.file, source.line, "document", what, shorten(example.document), fix))
+    if problems:
+        what = f"{len(problems):,} examples name a document that is not among retrieval.documents"
+        raise DataError(what, problems=problems[:_SHOWN], count=len(problems))
+
+
+def keep_about(retriever: Retriever, folder: RunFolder) -> None:
+    """Write what was searched into run.json. RunError when a resumed run finds other passages than it began with."""
+    found, known = about(retriever), folder.record().get("retrieval")
+    if known and known["fingerprint"] != found["fingerprint"]:
+        raise RunError(
+            "the documents, or how they are cut, have changed since the run began",
+            got=f"{found['passages']} passages, {known['passages']} before",
+            where=str(folder.path),
+            fix="restore the documents, or begin anew without --resume",
+        )
+    folder.update(retrieval=found)
+
+
+def about(retriever: Retriever) -> dict[str, Json]:
+    """What was searched. fingerprint: SHA-256 of all passages."""
+    digest = hashlib.sha256()
+    for passage in retriever.passages:
+        digest.update(f"{passage.document}\0{passage.title}\0{passage.text}\0".encode("utf-8", "surrogatepass"))
+    documents = len({passage.document for passage in retriever.passages})
+    return {"documents": documents, "passages": len(retriever.passages), "fingerprint": digest.hexdigest()}
+
+
+def context_of(
+    retriever: Retriever, k: int, task: Task, chat: Chat, config: TaskConfig, *, full: bool, length: int
+) -> Context:
+    """The k best passages, fewer where the prompt would leave no room for an answer in `length` tokens."""
+    limit = length - min(config.generation.max_new_tokens, length // 2)
+
+    def fits(example: Example) -> bool:
+        return len(chat.prompt(task.messages(example, full=full))) <= limit
+
+    return Context(retriever, k, fits)
+
+
+def tuned_context(retriever: Retriever, task: Task, chat: Chat, config: TaskConfig, positions: int) -> Context:
+    """What the tuned model is shown, in training as in answering. positions: the model's context in tokens."""
+    training = config.training
+    length, full = min(training.max_length, positions), training.prompt == "full"
+    return context_of(retriever, first_k(config), task, chat, config, full=full, length=length)
+
+
+def with_retrieved(prepared: Prepared, context: Context) -> Prepared:
+    """Train and validation with passages in front of every input; the sealed test as it is."""
+
+    def shown(examples: Sequence[Example]) -> tuple[Example, ...]:
+        return tuple(found.example for found in context.of(examples))
+
+    split = prepared.split
+    return prepared._replace(split=replace(split, train=shown(split.train), validation=shown(split.validation)))
+
+
+def settled(loaded: LoadedTask, k: int) -> LoadedTask:
+    """The task with one number of passages: what is trained on is what is answered with."""
+    retrieval = loaded.config.retrieval.model_copy(update={"k": k})
+    return replace(loaded, config=loaded.config.model_copy(update={"retrieval": retrieval}))
+
+
+def first_k(config: TaskConfig) -> int:
+    """Passages in the prompt where k is settled."""
+    return int(passage_ways(config)["k"][0])
+
+
+class Library:
+    """The documents of a run: read, embedded and written down when first searched."""
+
+    def __init__(self, loaded: LoadedTask, prepared: Prepared, folder: RunFolder, progress: Progress) -> None:
+        self._loaded = loaded
+        self._prepared = prepared
+        self._folder = folder
+        self._progress = progress
+        self._retriever: Retriever | None = None
+
+    def prompted(self, k: int, task: Task, chat: Chat, length: int) -> Context:
+        """What the base model is shown; length: its context in tokens."""
+        return context_of(self._open(), k, task, chat, self._loaded.config, full=True, length=length)
+
+    def tuned(self, config: TaskConfig, chat: Chat, model: Loaded) -> Context:
+        """What the tuned model is shown, with the number of passages that config says."""
+        positions = int(getattr(model.model.config, "max_position_embeddings", 2**31))
+        return tuned_context(self._open(), self._prepared.task, chat, config, positions)
+
+    def _open(self) -> Retriever:
+        if self._retriever is None:
+            found = open_retriever(self._loaded.config, self._loaded.base_dir, self._progress)
+            split = self._prepared.split
+            refuse_unknown_documents(found, [*split.train, *split.validation, *split.test])
+            keep_about(found, self._folder)
+            self._retriever = found
+        return self._retriever
