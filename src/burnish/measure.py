@@ -208,7 +208,8 @@ class Bench:
         from burnish.models.generate import Engine
 
         engine = Engine(model, self._chat(), tokens_per_batch=self._config.generation.tokens_per_batch)
-        return self._local("tuned", engine, full=training.prompt == "full").predict(examples, self._progress)
+        tuned = self._local("tuned", engine, full=training.prompt == "full")
+        return self._as_trained(tuned, model).predict(examples, self._progress)
 
     def release(self) -> None:
         """Make the model the base again: an adapter is taken off, or all is let go and loaded anew when needed."""
@@ -238,10 +239,24 @@ class Bench:
             return self._prompted(name, few=hosted.prompt == "few_shot", make=self._hosting(hosted))
         if name == "rag":
             return self._prompted(name, make=self._retrieving, values=passage_ways(self._config))
+        if name == "right_document":
+            return self._knowing(name)
         tuned = self._local(name, self._tuned_engine(), full=self._config.training.prompt == "full")
+        return self._as_trained(tuned, self._tuned())
+
+    def _as_trained(self, tuned: LocalSystem, model: Loaded) -> System:
+        """The tuned system, shown passages where it was trained with them."""
         if self._config.training.context == "none":
             return tuned
-        return WithContext(name, tuned, self._library.tuned(self._settled().config, self._chat(), self._tuned()))
+        context = self._library.tuned(self._settled().config, self._chat(), model)
+        return WithContext(tuned.name, tuned, context)
+
+    def _knowing(self, name: str) -> System:
+        """The prompted model, shown the document that each example names."""
+        way = self._way("prompt", self._answering)
+        task, engine = with_instruction(self._prepared.task, way.instruction), self._engine()
+        context = self._library.right(task, engine.chat, engine.context)
+        return WithContext(name, local_system(name, task, engine, self._config, full=True), context)
 
     def _prompted(self, name: str, make: Callable[[str, Way], System], **options: Any) -> System:
         """A system prompted in the way that is best on validation. options: of `choose_way`."""

@@ -17,7 +17,7 @@ from burnish.prepare import Prepared, near
 from burnish.progress import Progress
 from burnish.records import Example, Json
 from burnish.runs import RunFolder
-from burnish.systems.rag import Context
+from burnish.systems.rag import Context, Fits, RightDocument
 from burnish.systems.retrieval import Retriever
 from burnish.tasks import Task
 
@@ -96,12 +96,17 @@ def context_of(
     retriever: Retriever, k: int, task: Task, chat: Chat, config: TaskConfig, *, full: bool, length: int
 ) -> Context:
     """The k best passages, fewer where the prompt would leave no room for an answer in `length` tokens."""
+    return Context(retriever, k, fitting(task, chat, config, full=full, length=length))
+
+
+def fitting(task: Task, chat: Chat, config: TaskConfig, *, full: bool, length: int) -> Fits:
+    """Whether an example's prompt leaves room for an answer in `length` tokens."""
     limit = length - min(config.generation.max_new_tokens, length // 2)
 
     def fits(example: Example) -> bool:
         return len(chat.prompt(task.messages(example, full=full))) <= limit
 
-    return Context(retriever, k, fits)
+    return fits
 
 
 def tuned_context(retriever: Retriever, task: Task, chat: Chat, config: TaskConfig, positions: int) -> Context:
@@ -145,6 +150,12 @@ class Library:
     def prompted(self, k: int, task: Task, chat: Chat, length: int) -> Context:
         """What the base model is shown; length: its context in tokens."""
         return context_of(self._open(), k, task, chat, self._loaded.config, full=True, length=length)
+
+    def right(self, task: Task, chat: Chat, length: int) -> RightDocument:
+        """The documents that examples name, for the base model; length: its context in tokens."""
+        return RightDocument(
+            self._open().passages, fitting(task, chat, self._loaded.config, full=True, length=length)
+        )
 
     def tuned(self, config: TaskConfig, chat: Chat, model: Loaded) -> Context:
         """What the tuned model is shown, with the number of passages that config says."""

@@ -19,10 +19,12 @@ from burnish.advising.advise import advise, record
 from burnish.advising.curves import Points, curve_of, sizes, small_training
 from burnish.advising.held_out import hold_out, nested
 from burnish.advising.models import rank_models
-from burnish.config import TrainingConfig, task_from
+from burnish.config import TrainingConfig, load_task, task_from
 from burnish.errors import ConfigError, DataError, RunError
 from burnish.prepare import Prepared, prepare
 from burnish.progress import Silent
+from burnish.runs import read_predictions
+from test_retrieving import write_task
 from tiny import save_tiny
 
 ANIMALS = {
@@ -124,6 +126,29 @@ def test_a_later_sitting_measures_nothing_again(tmp_path: Path, monkeypatch: pyt
     assert after.recommendation == before.recommendation
     with pytest.raises(RunError, match="has changed"):
         advise(task | {"instruction": "which animal?"}, resume=True, **options)
+
+
+def test_the_right_document_tells_missing_knowledge_from_wrong_behaviour(tmp_path: Path) -> None:
+    file = write_task(tmp_path / "task", retrieval={"documents": "documents", "k": 1})
+    rows = file.with_name("rows.jsonl")
+    lines = rows.read_text(encoding="utf-8")
+    rows.write_text(
+        "".join(lines.replace("Where", f"{word}: where") for word in ("Hi", "Oh", "So")), encoding="utf-8"
+    )
+    task = load_task(file)
+    found = advise(task, runs_dir=tmp_path / "runs", examples=10, train=False, systems=["prompt", "rag"])
+    knowledge = found.facts.knowledge
+    assert knowledge is not None
+    assert knowledge.examples == 10 == found.examples
+    assert knowledge.difference == pytest.approx(knowledge.with_document - knowledge.without)
+    answers = read_predictions(Path(found.path) / "predictions" / "right_document.jsonl")
+    held = {
+        example.id: example for example in hold_out(prepare(task, count_tokens=False), task.config, 10).split.test
+    }
+    for answer in answers:
+        assert {source.document for source in answer.sources} == {held[answer.example_id].document}
+    rag = next(one for one in found.facts.systems if one.name == "rag")
+    assert rag.kind == "rag"
 
 
 def test_data_with_errors_are_to_be_mended_before_anything_is_measured(tmp_path: Path) -> None:

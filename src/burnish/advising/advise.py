@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from burnish.advice.candidates import Ranked
-from burnish.advice.facts import Facts
+from burnish.advice.facts import Facts, KnowledgeFact
 from burnish.advice.recommend import recommend
 from burnish.advice.result import Advice, Curve
 from burnish.advising.curves import SIZES_NEEDED, Points, curve_of, probe_points, sizes, tuned_points
@@ -23,7 +23,7 @@ from burnish.advising.held_out import hold_out
 from burnish.advising.models import rank_models
 from burnish.config import LoadedTask, TaskConfig, load_task, task_from
 from burnish.errors import ConfigError
-from burnish.evaluation.evaluate import compare, evaluate
+from burnish.evaluation.evaluate import compare, evaluate, primary_value
 from burnish.measure import Bench
 from burnish.prepare import Prepared, prepare
 from burnish.progress import Progress, Silent
@@ -40,6 +40,7 @@ from burnish.runs import (
     write_predictions,
 )
 
+KNOWING = "right_document"
 KIND, NOUN = "advise", "advice"
 RESULT, PAGE = "advice.json", "advice.html"
 EXAMPLES, CURVE_ROWS, MINUTES = 200, 400, 15.0
@@ -105,8 +106,9 @@ def advise(
             "hold out", f"{len(held.split.test)} of the training rows to measure on, {len(held.split.train):,} left"
         )
         evaluations, pairs = _measure(loaded, held, folder, names, clock, progress)
+        knowledge = _knowledge(loaded, held, folder, names, clock, progress)
         curves = _curves(loaded, held, folder, names, clock, progress, curve_rows, minutes if train else None)
-        facts = facts_of(config, prepared.report, len(held.split.train), evaluations, pairs, curves)
+        facts = facts_of(config, prepared.report, len(held.split.train), evaluations, pairs, curves, knowledge)
         ranked: tuple[Ranked, ...] = ()
         if models:
             with clock("models"):
@@ -177,6 +179,34 @@ def _measure(
         for first, second in combinations([name for name in names if name != "majority"], 2)
     ]
     return evaluations, pairs
+
+
+def _knowledge(
+    loaded: LoadedTask, held: Prepared, folder: Path, names: Sequence[str], clock: _Clock, progress: Progress
+) -> KnowledgeFact | None:
+    """Does the right document in the prompt repair the errors? None where no held-out example names one."""
+    named = [place for place, example in enumerate(held.split.test) if example.document is not None]
+    if not named or not {"prompt", "rag"} <= set(names):
+        return None
+    examples = [held.split.test[place] for place in named]
+    path = folder / "predictions" / f"{KNOWING}.jsonl"
+    with clock("the right document"):
+        if not path.exists():
+            progress.stage("system", f"the prompt with the right document on {len(examples)} examples")
+            bench = Bench(loaded, held, _bench_folder(folder), progress)
+            write_predictions(path, bench.predict(KNOWING, examples))
+    answers = read_predictions(folder / "predictions" / "prompt.jsonl")
+    without, seed = [answers[place] for place in named], loaded.config.seed
+    knowing = read_predictions(path)
+    pair = compare(held.task, examples, knowing, without, candidate=KNOWING, baseline="prompt", seed=seed)
+    return KnowledgeFact(
+        without=primary_value(held.task, examples, without),
+        with_document=primary_value(held.task, examples, knowing),
+        difference=pair.difference,
+        low=pair.low,
+        high=pair.high,
+        examples=len(examples),
+    )
 
 
 def _bench_folder(folder: Path) -> RunFolder:

@@ -57,7 +57,8 @@ def facts_of(
     costs = request_costs(config, evaluations, tuned)
     systems = [_measured(one, metric, costs) for one in evaluations]
     if tuned is not None:
-        systems.append(_forecast(tuned, costs))
+        kind: SystemKind = "rag_tuned" if config.training.context == "retrieved" else "tuned"
+        systems.append(_forecast(tuned, kind, costs))
     return Facts(
         metric=metric,
         systems=tuple(systems),
@@ -93,12 +94,12 @@ def _measured(one: Evaluation, metric: str, costs: Mapping[str, float]) -> Syste
     )
 
 
-def _forecast(curve: Curve, costs: Mapping[str, float]) -> SystemFact:
+def _forecast(curve: Curve, kind: SystemKind, costs: Mapping[str, float]) -> SystemFact:
     """The tuned model with all rows, as its learning curve has it."""
     last = curve.points[-1]
     return SystemFact(
         "tuned",
-        "tuned",
+        kind,
         curve.value,
         min(curve.low, curve.value),
         max(curve.high, curve.value),

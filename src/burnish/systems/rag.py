@@ -13,6 +13,7 @@ from burnish.systems.base import System
 from burnish.systems.retrieval import Retriever
 from burnish.tasks.prompts import input_text, with_passages
 
+Fits = Callable[[Example], bool]
 RANKED = 10  # places of the ranking that are kept, for recall at 10
 
 
@@ -32,7 +33,7 @@ class Context:
     fits: whether an example's prompt has room; where it has none, the last passages are left out until it has.
     """
 
-    def __init__(self, retriever: Retriever, k: int, fits: Callable[[Example], bool] | None = None) -> None:
+    def __init__(self, retriever: Retriever, k: int, fits: Fits | None = None) -> None:
         self._retriever = retriever
         self._k = k
         self._fits = fits
@@ -45,12 +46,40 @@ class Context:
         seconds = (time.perf_counter() - began) / max(1, len(examples))
         found = []
         for example, passages in zip(examples, searched, strict=True):
-            shown = tuple(passages[: self._k])
-            while shown and self._fits is not None and not self._fits(with_passages(example, shown)):
-                shown = shown[:-1]
+            shown = _fitting(example, tuple(passages[: self._k]), self._fits)
             ranking = tuple(passage.document for passage in passages[:RANKED])
             found.append(Found(with_passages(example, shown), shown, ranking, seconds))
         return found
+
+
+class RightDocument:
+    """Gives examples the passages of the document that they name: what a perfect search would find.
+
+    Errors that this repairs come from missing knowledge, the others from the model's behaviour.
+    """
+
+    def __init__(self, passages: Sequence[Passage], fits: Fits | None = None) -> None:
+        self._by_document: dict[str, tuple[Passage, ...]] = {}
+        for passage in passages:
+            self._by_document[passage.document] = (*self._by_document.get(passage.document, ()), passage)
+        self._fits = fits
+
+    def of(self, examples: Sequence[Example]) -> list[Found]:
+        """The examples with their document's passages, in order; as they are where they name none."""
+        found = []
+        for example in examples:
+            passages = () if example.document is None else self._by_document.get(example.document, ())
+            shown = _fitting(example, passages, self._fits)
+            ranking = tuple(passage.document for passage in passages[:1])
+            found.append(Found(with_passages(example, shown), shown, ranking, 0.0))
+        return found
+
+
+def _fitting(example: Example, passages: tuple[Passage, ...], fits: Fits | None) -> tuple[Passage, ...]:
+    """The first passages that leave room for an answer."""
+    while passages and fits is not None and not fits(with_passages(example, passages)):
+        passages = passages[:-1]
+    return passages
 
 
 class WithContext:
@@ -59,7 +88,7 @@ class WithContext:
     Its predictions keep the passages as sources, and their seconds count the search.
     """
 
-    def __init__(self, name: str, system: System, context: Context) -> None:
+    def __init__(self, name: str, system: System, context: Context | RightDocument) -> None:
         self.name = name
         self._system = system
         self._context = context
