@@ -162,6 +162,19 @@ def test_data_with_errors_are_to_be_mended_before_anything_is_measured(tmp_path:
     assert any(finding.kind == "split_leak" for finding in found.findings)
 
 
+def test_many_wrong_labels_are_to_be_mended_first(tmp_path: Path) -> None:
+    task = make_task(tmp_path)
+    file = tmp_path / "rows.jsonl"
+    rows = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+    for row in rows[::7]:
+        row["label"] = {"cat": "dog", "dog": "fish", "fish": "cat"}[row["label"]]
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    found = advise(task, runs_dir=tmp_path / "runs", examples=20, train=False, systems=["embedding_probe"])
+    assert found.recommendation.choice == "fix_data"
+    assert 0.08 < found.facts.data.suspect < 0.2
+    assert any(finding.kind == "suspect_label" for finding in found.findings)
+
+
 def test_without_trainings_what_they_would_bring_is_said_to_be_unknown(tmp_path: Path) -> None:
     found = advise(
         make_task(tmp_path), runs_dir=tmp_path / "runs", examples=20, train=False, systems=["prompt", "majority"]

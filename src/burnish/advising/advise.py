@@ -20,6 +20,7 @@ from burnish.advice.result import Advice, Curve
 from burnish.advising.curves import SIZES_NEEDED, Points, curve_of, probe_points, sizes, tuned_points
 from burnish.advising.evidence import facts_of
 from burnish.advising.held_out import hold_out
+from burnish.advising.labels import embedder_of, with_doubts
 from burnish.advising.models import rank_models
 from burnish.config import LoadedTask, TaskConfig, load_task, task_from
 from burnish.errors import ConfigError
@@ -101,6 +102,10 @@ def advise(
         if any(finding.severity == "error" for finding in prepared.report.findings):
             facts = facts_of(config, prepared.report, len(prepared.split.train), (), (), ())
             return _keep(folder, config, prepared, facts, (), (), (), clock)
+        if "embedding_probe" in names:
+            with clock("labels"):
+                embedder = embedder_of(config.embedding_probe.model, loaded.base_dir, progress)
+                prepared = prepared._replace(report=with_doubts(prepared, embedder, progress))
         held = hold_out(prepared, config, examples)
         progress.stage(
             "hold out", f"{len(held.split.test)} of the training rows to measure on, {len(held.split.train):,} left"
