@@ -713,7 +713,7 @@ def test_answers_of_no_form_are_told(monkeypatch: pytest.MonkeyPatch, random_run
     def predictor(path: Path, progress: object) -> Any:
         return lambda inputs: [Prediction("1", "a\nb", Parsed(None, "no label"), None, 1, 1, 0.1) for _ in inputs]
 
-    monkeypatch.setattr("burnish.measure.predictor", predictor)
+    monkeypatch.setattr("burnish.predicting.predictor", predictor)
     done = call("predict", random_run.path, "hello")
     assert (done.status, done.out) == (0, "a\\nb\n")
     assert "1 of 1 answers" in done.err

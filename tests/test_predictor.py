@@ -1,4 +1,4 @@
-"""`measure.predictor`: a tuned model answers new inputs as it was trained to."""
+"""`predicting.predictor`: a tuned model answers new inputs as it was trained to."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import pytest
 
 import burnish
 from burnish.errors import DataError
-from burnish.measure import predictor
 from burnish.models.adapters import read_info
+from burnish.predicting import predictor
 from burnish.records import Example, Message, Source
 from tiny import save_tiny
 

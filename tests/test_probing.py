@@ -14,7 +14,7 @@ from burnish.cli import app
 from burnish.data.questions import read_questions
 from burnish.errors import RunError
 from burnish.evaluation.forgetting import compare_probes, judge, measure
-from burnish.measure import chat_of
+from burnish.fit import chat_of
 from burnish.models.load import load_model
 from burnish.probing import allowed_fall, ask, forgetting_of, probe_step
 from burnish.progress import Silent

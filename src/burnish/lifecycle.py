@@ -227,7 +227,7 @@ class Run:
 
     def predict(self, examples: Sequence[str | Example], progress: Progress | None = None) -> list[Prediction]:
         """New answers of the tuned model, given with the prompt and the constraint it was trained with."""
-        from burnish.measure import predictor
+        from burnish.predicting import predictor
 
         return predictor(self.path, progress or Silent())(examples)
 
@@ -237,8 +237,8 @@ class Run:
         Merged weights are written only when they answer held-out prompts as the tuned model does; what that replay
         found is returned. Raises ModelError and RunError.
         """
-        from burnish.measure import held_out_prompts
         from burnish.models.export import export_adapter, export_merged
+        from burnish.predicting import held_out_prompts
 
         if not merged:
             export_adapter(self.adapter, Path(folder))

@@ -53,7 +53,7 @@ def predict(
     as_lines = as_json or (output is not None and output.suffix.lower() == ".jsonl")
     unread = 0
     with TerminalProgress(quiet=quiet or (file is None and len(examples) <= CHUNK)) as progress:
-        from burnish.measure import predictor
+        from burnish.predicting import predictor
 
         answer = predictor(found.path, progress)
 
