@@ -9,16 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from burnish.config import TaskConfig
 from burnish.errors import DataError
-from burnish.fit import (
-    chat_of,
-    local_system,
-)
+from burnish.fit import chat_of, local_system
 from burnish.progress import Progress, Silent
 from burnish.records import Example, Message, Prediction, Source
-from burnish.retrieving import (
-    open_retriever,
-    tuned_context,
-)
+from burnish.retrieving import open_retriever, tuned_context
 from burnish.runs import read_jsonl
 from burnish.systems.rag import WithContext
 from burnish.tasks import make_task
