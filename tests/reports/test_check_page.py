@@ -19,9 +19,10 @@ from burnish.reports.check_page import page_context, write_check_page
 from burnish.reports.inspection import inspection_view
 from burnish.reports.terminal import to_text
 
+TRAVEL = "travel_and_everything_that_goes_with_it_by_land_by_sea_and_in_the_air"
 EVIL = '<script>document.title="owned"</script>'
 SUBJECTS = {
-    "travel": ("flight", "hotel", "train", "passport"),
+    TRAVEL: ("flight", "hotel", "train", "passport"),
     "food": ("soup", "bread", "recipe", "salad"),
     f"sport {EVIL}": ("match", "goal", "team", "referee"),
 }
@@ -68,7 +69,7 @@ def test_the_page_says_what_was_found(checked: tuple[DataReport, Inspection]):
     assert [key for key, _ in context["sections"]] == ["findings", "labels", "shifts", "clusters", "alike"]
     first = context["suspects"]["rows"][0]
     assert first["text"] == "I lost the hotel now"
-    assert (first["label"], first["better"]) == ("food", "travel")
+    assert (first["label"], first["better"]) == ("food", TRAVEL)
     assert context["clusters"]["shown"] == len(rows())
     assert sum(cluster["rows"] for cluster in context["clusters"]["rows"]) == len(rows())
     assert "password" in context["shifts"][0]["words"]
@@ -113,6 +114,11 @@ class TestInABrowser:
             assert visit.page.evaluate(WEAK) == []
             colours = "() => [...new Set([...document.querySelectorAll('.spot')].map(s => getComputedStyle(s).fill))]"
             assert len(visit.page.evaluate(colours)) >= 3
+
+    def test_long_labels_leave_room_for_the_text(self, browser: Any, page: Path) -> None:
+        with Visit(browser, page, viewport={"width": 800, "height": 900}) as visit:
+            text = visit.page.locator(".suspects tbody th").first
+            assert text.bounding_box()["width"] >= 250
 
     def test_headings_go_down_one_at_a_time(self, browser: Any, page: Path) -> None:
         with Visit(browser, page) as visit:
