@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
+import fake_runs
 import pytest
 from browsing import ARGUMENTS, CHROMIUM
 
@@ -16,3 +18,9 @@ def browser() -> Iterator[Any]:
         opened = playwright.chromium.launch(executable_path=str(CHROMIUM), args=ARGUMENTS)
         yield opened
         opened.close()
+
+
+@pytest.fixture(scope="session")
+def finished_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished extraction run that ships. Tests only read it."""
+    return fake_runs.build(tmp_path_factory.mktemp("runs") / "procedure-coding-20261122-183005-abc123")
