@@ -84,8 +84,8 @@ def tiny_for(method: str, **options: Any) -> tuple[Loaded, Chat]:
     return loaded, Chat(loaded.tokenizer)
 
 
-def save_tiny(folder: Path) -> Path:
+def save_tiny(folder: Path, config: Any = None) -> Path:
     """A tiny model on disk, as a user's own folder."""
-    tiny_model(attention="eager").save_pretrained(folder)
+    tiny_model(config, attention="eager").save_pretrained(folder)
     tiny_tokenizer().save_pretrained(folder)
     return folder

@@ -524,13 +524,13 @@ TARGETS = [
     ),
     Case(
         "answer is a list",
-        jsonl({"question": "a", "answer": ["b"]}),
+        jsonl({"question": "a", "answer": ["b", "c"]}),
         "jsonl",
         "generation",
         1,
         "answer",
         "must be text",
-        "['b']",
+        "['b', 'c']",
     ),
     Case(
         "empty text", jsonl({"question": "a", "answer": ""}), "jsonl", "generation", 1, "answer", "unlabelled", "''"

@@ -12,7 +12,7 @@ from burnish.models.adapters import attach_adapter
 from burnish.models.load import load_model
 from burnish.models.quantised import dequantised, fuse_lora_4bit, is_quantised, parameter_count
 from burnish.training.guards import MovedGuard
-from tiny import save_tiny, tiny_for, tiny_model
+from tiny import save_tiny, tiny_config, tiny_for, tiny_model
 
 TOKENS = torch.arange(5, 25)[None]
 
@@ -72,7 +72,8 @@ def test_head_and_embeddings_are_left_alone_and_no_layer_is_kept_in_full():
 
 
 def test_dequantised_weights_are_close_to_the_full_ones(tmp_path):
-    base = str(save_tiny(tmp_path))
+    # Blocks of 64 numbers in rows of 64 and 128: with shorter rows bitsandbytes 0.50.2 is less exact on some CPUs.
+    base = str(save_tiny(tmp_path, tiny_config(hidden_size=64, intermediate_size=128)))
     full = dict(load_model(base, dtype="float32").model.named_parameters())
     packed = load_model(base, dtype="float32", quantise="nf4")
     assert packed.quantisation == "nf4"

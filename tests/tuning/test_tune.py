@@ -71,7 +71,8 @@ def test_what_a_search_leaves(whole):
     assert sorted(path.name for path in folder.iterdir()) == [
         ".lock", "study.jsonl", "trials", "tune.json", "tuning.html", "tuning.json"
     ]  # fmt: skip
-    assert [path.name for path in (folder / "trials" / "000").iterdir()] == ["metrics.jsonl"]
+    kept = {path.name for path in (folder / "trials" / "000").iterdir()}
+    assert kept == {"metrics.jsonl", "validation_answers.jsonl"}
     assert read_json(folder / "tuning.json") == to_json(whole)
     assert not list(folder.parent.glob("sealed_tests.json")), "a search must not look at the sealed test"
     assert any("only the sealed test says" in remark for remark in whole.remarks)

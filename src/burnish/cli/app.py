@@ -162,6 +162,7 @@ app.command(
     ),
 )(tune.tune)
 prompts = typer.Typer(
+    cls=Shell,
     rich_markup_mode=None,
     help="Improve what models are told.",
     no_args_is_help=True,
