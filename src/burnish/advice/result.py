@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from burnish.advice.candidates import Ranked
 from burnish.advice.facts import Facts, Recommendation
-from burnish.advice.learning_curve import Reach
+from burnish.advice.learning_curve import LearningCurve, Reach, fit, points_of
 from burnish.records import Evaluation, Finding
 
 
@@ -67,3 +68,14 @@ class Advice:
     models: tuple[Ranked, ...]
     seconds: dict[str, float]
     remarks: tuple[str, ...]
+
+
+def fitted(points: Sequence[CurvePoint], examples: int) -> LearningCurve:
+    """The learning curve through the points of one system. examples: that each was measured on.
+
+    Raises ConfigError for fewer than three sizes.
+    """
+    by_rows: dict[int, list[float]] = {}
+    for point in points:
+        by_rows.setdefault(point.rows, []).append(point.value)
+    return fit(points_of(list(by_rows.items()), test_rows=examples))

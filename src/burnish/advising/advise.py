@@ -241,7 +241,6 @@ def _curves(
             bench = _bench_folder(folder)
             probe_points(
                 held,
-                folder,
                 points,
                 progress,
                 lambda part: Bench(loaded, part, bench, progress).system("embedding_probe"),

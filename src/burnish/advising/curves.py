@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from burnish.advice.learning_curve import FARTHEST, Reach, fit, points_of
-from burnish.advice.result import Curve, CurvePoint
+from burnish.advice.learning_curve import FARTHEST, Reach
+from burnish.advice.result import Curve, CurvePoint, fitted
 from burnish.advising.held_out import nested
 from burnish.config import LoadedTask, TaskConfig, TrainingConfig
 from burnish.evaluation.evaluate import primary_value
@@ -86,9 +86,7 @@ class Points:
         return point
 
 
-def probe_points(
-    prepared: Prepared, folder: Path, points: Points, progress: Progress, make: Callable[[Prepared], Any]
-) -> None:
+def probe_points(prepared: Prepared, points: Points, progress: Progress, make: Callable[[Prepared], Any]) -> None:
     """The embedding probe on growing parts of the rows, PROBE_SEEDS draws of each. make: a probe of such a part."""
     train, examples = prepared.split.train, prepared.split.test
     for rows in sizes(len(train), len(train)):
@@ -191,16 +189,16 @@ def curve_of(
     wage: float | None,
 ) -> Curve | None:
     """The fitted curve of a system; None with fewer than three sizes. rows: all that there are to train on."""
-    by_rows = dict(_values(points))
-    if len(by_rows) < SIZES_NEEDED:
+    measured = {one.rows for one in points}
+    if len(measured) < SIZES_NEEDED:
         return None
-    fitted = fit(points_of(list(by_rows.items()), test_rows=examples))
-    largest = max(by_rows)
+    curve = fitted(points, examples)
+    largest = max(measured)
     at = min(rows, int(FARTHEST * largest))
-    found = fitted.forecast(at)
+    found = curve.forecast(at)
     reach: Reach | None = None
     if target is not None:
-        reach = fitted.reach(target, have=rows, minutes_per_row=minutes_per_row, wage=wage)
+        reach = curve.reach(target, have=rows, minutes_per_row=minutes_per_row, wage=wage)
     return Curve(
         system,
         tuple(points),
@@ -210,19 +208,13 @@ def curve_of(
         found.low,
         found.high,
         largest >= rows,
-        fitted.misfit,
+        curve.misfit,
         reach,
     )
 
 
-def _values(points: Sequence[CurvePoint]) -> Iterator[tuple[int, list[float]]]:
-    for rows in sorted({one.rows for one in points}):
-        yield rows, [one.value for one in points if one.rows == rows]
-
-
 def later(curve: Curve, examples: int) -> tuple[int, float, float, float]:
     """Rows, median and interval of the metric as far out as the curve may be asked."""
-    fitted = fit(points_of(list(_values(curve.points)), test_rows=examples))
     rows = int(FARTHEST * max(one.rows for one in curve.points))
-    found = fitted.forecast(rows)
+    found = fitted(curve.points, examples).forecast(rows)
     return rows, found.value, found.low, found.high

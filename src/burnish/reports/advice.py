@@ -12,8 +12,7 @@ from rich.text import Text
 
 from burnish.advice.candidates import Ranked
 from burnish.advice.facts import Choice, Reason, Recommendation, SystemFact
-from burnish.advice.learning_curve import LearningCurve, fit, points_of
-from burnish.advice.result import Advice, Curve
+from burnish.advice.result import Advice, Curve, fitted
 from burnish.reports.curves import learning_curve_chart, learning_curve_plot
 from burnish.reports.html import render_page
 from burnish.reports.plots import IntervalRow, interval_plot
@@ -89,7 +88,7 @@ def advice_view(advice: Advice) -> RenderableType:
     for curve in advice.curves:
         parts.append(Text(f"\nLearning curve of {curve.system}: {curve_words(curve)}", style="bold"))
         target = None if curve.reach is None else curve.reach.target
-        parts.append(Text(learning_curve_chart(_fitted(curve, advice.examples), target)))
+        parts.append(Text(learning_curve_chart(fitted(curve.points, advice.examples), target)))
     parts += [Text(), recommendation_view(advice.recommendation), Text()]
     if advice.models:
         parts += [Text("Models", style="bold"), candidates_view(advice.models), Text()]
@@ -132,13 +131,6 @@ def time_words(advice: Advice) -> str:
     return f"{seconds(sum(advice.seconds.values()))}: {steps}"
 
 
-def _fitted(curve: Curve, examples: int) -> LearningCurve:
-    by_rows: dict[int, list[float]] = {}
-    for point in curve.points:
-        by_rows.setdefault(point.rows, []).append(point.value)
-    return fit(points_of(list(by_rows.items()), test_rows=examples))
-
-
 def write_advice_page(advice: Advice, path: Path) -> None:
     """advice.html: one page without scripts."""
     write_text(path, render_page("advice.html.j2", page_context(advice)))
@@ -178,7 +170,7 @@ def page_context(advice: Advice) -> dict[str, Any]:
                 curve.system,
                 curve_words(curve),
                 learning_curve_plot(
-                    _fitted(curve, advice.examples), target=target, label=f"Learning curve of {curve.system}"
+                    fitted(curve.points, advice.examples), target=target, label=f"Learning curve of {curve.system}"
                 ),
             )
             for curve in advice.curves
