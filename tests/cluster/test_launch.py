@@ -26,7 +26,9 @@ rank = int(os.environ["RANK"])
 pipe = os.fdopen(int(os.environ["BURNISH_MESSAGES"]), "wb", buffering=0)
 send = lambda message: pipe.write(json.dumps(message).encode() + b"\\n")
 folder = sys.argv[1]
-open(f"{folder}/pid-{rank}", "w").write(str(os.getpid()))
+with open(f"{folder}/new-{rank}", "w") as file:
+    file.write(str(os.getpid()))
+os.replace(f"{folder}/new-{rank}", f"{folder}/pid-{rank}")  # whole, or a worker killed meanwhile leaves an empty one
 """
 DONE = "send({'type': 'fitted', 'rank': rank}) if rank == 0 else None"
 
