@@ -11,6 +11,7 @@ from burnish.data.language import guess_language
     ("text", "language"),
     [
         ("How can I change the address that is on my account?", "English"),
+        ("Do I have to do that to my card myself?", "English"),
         ("Wie kann ich die Adresse von meinem Konto ändern?", "German"),
         ("Comment est-ce que je peux changer mon adresse sur le compte?", "French"),
         ("¿Cómo puedo cambiar mi dirección en la cuenta? No está en el menú.", "Spanish"),
@@ -34,7 +35,7 @@ def test_usual_sentences_are_named(text, language):
 
 
 @pytest.mark.parametrize(
-    "text", ["", "42", "Bypass Cereb Vent to Atrium w Synth Sub, Open", "card_arrival", "OK thanks"]
+    "text", ["", "42", "Bypass Cereb Vent to Atrium w Synth Sub, Open", "card_arrival", "OK thanks", "5 μm"]
 )
 def test_what_cannot_be_told_is_not_named(text):
     assert guess_language(text) is None

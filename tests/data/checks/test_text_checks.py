@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 from burnish.data.check import check_examples
 from burnish.data.checks.cut import breaks_off
 from burnish.data.checks.encoding import damage, repaired
-from burnish.data.checks.languages import language
 from burnish.data.checks.leaks import holds_json, is_marked, is_named
 from burnish.data.checks.markup import has_markup, without_markup
 from burnish.data.checks.refusals import is_refusal
@@ -167,23 +166,6 @@ def test_answers_that_break_off() -> None:
     limit = [(f"q{i}", (SENTENCE + " ") * 4 + "x" * i + ".") for i in range(90)]
     limit += [(f"r{i}", ((SENTENCE + f" {i} ") * 9)[:450]) for i in range(8)]
     assert lines(findings(limit, "generation", "truncated")) == list(range(91, 99))
-
-
-@pytest.mark.parametrize(
-    ("text", "name"),
-    [
-        ("Where is the parcel that you have sent to me?", "English"),
-        ("Wo ist das Paket, das ich nicht von der Post habe?", "German"),
-        ("Je ne sais pas où est le colis que vous avez envoyé pour moi dans la boîte", "French"),
-        ("No sé por qué el paquete no está en la casa, pero muy tarde", "Spanish"),
-        ("Где моя посылка", "Cyrillic"),
-        ("我的包裹在哪里", "Chinese"),
-        ("私の荷物はどこですか", "Japanese"),
-        ("parcel 12345", None),
-    ],
-)
-def test_languages(text: str, name: str | None) -> None:
-    assert language(text) == name
 
 
 def test_styles_of_fields() -> None:

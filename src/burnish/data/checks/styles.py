@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from burnish.data.checks.base import TextRow, rows_text
 from burnish.data.checks.classes import listed
-from burnish.data.checks.languages import language
+from burnish.data.language import guess_language
 from burnish.data.places import Places
 from burnish.records import Finding, Json, Kind, Source
 
@@ -69,7 +69,7 @@ class StyleCheck:
     def add(self, row: TextRow) -> None:
         self.rows += 1
         source, target = row.example.source, row.example.target
-        if (spoken := language(row.asked)) is not None:
+        if (spoken := guess_language(row.asked)) is not None:
             self._note("the input", "language", spoken, source)
         if self.kind == "generation":
             self._text("the answer", target, source, free=True)
@@ -108,7 +108,7 @@ class StyleCheck:
             self._note(field, "date", form, source)
         if (case := _case(text, free)) is not None:
             self._note(field, "case", case, source)
-        if free and (spoken := language(text)) is not None:
+        if free and (spoken := guess_language(text)) is not None:
             self._note(field, "language", spoken, source)
 
     def findings(self) -> Iterator[Finding]:
