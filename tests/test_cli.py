@@ -616,6 +616,16 @@ def test_predict_texts(random_run: RandomRun):
     assert set(done.out.split()) <= set(LABELS)
 
 
+def test_predict_of_a_baseline(random_run: RandomRun):
+    done = call("predict", random_run.path, "the first", "--system", "majority", "--json")
+    [line] = [json.loads(line) for line in done.out.splitlines()]
+    assert line["answer"] == burnish.Run(random_run.path).predictions("majority")[0].text
+    refused = call("predict", random_run.path, "the first", "--system", "few_shot")
+    assert (refused.status, refused.out) == (2, "")
+    assert "few_shot" in refused.err
+    assert "it can ask: majority, prompt, tuned" in refused.err
+
+
 def test_predict_json_lines(random_run: RandomRun):
     done = call("predict", random_run.path, "the first", "a\nb", "--json")
     lines = [json.loads(line) for line in done.out.splitlines()]
@@ -710,7 +720,7 @@ def test_predict_without_a_trained_model(fakes: Path):
 def test_answers_of_no_form_are_told(monkeypatch: pytest.MonkeyPatch, random_run: RandomRun):
     from burnish.records import Parsed, Prediction
 
-    def predictor(path: Path, progress: object) -> Any:
+    def predictor(path: Path, progress: object, system: str) -> Any:
         return lambda inputs: [Prediction("1", "a\nb", Parsed(None, "no label"), None, 1, 1, 0.1) for _ in inputs]
 
     monkeypatch.setattr("burnish.predicting.predictor", predictor)

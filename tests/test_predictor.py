@@ -1,8 +1,9 @@
-"""`predicting.predictor`: a tuned model answers new inputs as it was trained to."""
+"""`predicting.predictor`: a tuned model answers new inputs as it was trained to, a baseline as it was measured."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,10 +11,14 @@ from typing import Any
 import pytest
 
 import burnish
-from burnish.errors import DataError
+from burnish import choosing
+from burnish.errors import DataError, RunError
 from burnish.models.adapters import read_info
 from burnish.predicting import predictor
 from burnish.records import Example, Message, Source
+from burnish.runs import read_jsonl
+from chat_server import serving
+from test_lifecycle import write_task
 from tiny import save_tiny
 
 
@@ -99,3 +104,75 @@ def test_a_metric_out_of_reach_does_not_matter(shared_run: burnish.Run):
         assert len(predictor(shared_run.path)(["lamp 3"])) == 1
     finally:
         file.write_text(text, encoding="utf-8")
+
+
+BASELINES = ("majority", "prompt", "few_shot", "embedding_probe", "big")
+
+
+@pytest.fixture(scope="module")
+def measured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[burnish.Run]:
+    """A run with a baseline of every sort, prompted in ways chosen on validation."""
+    folder = tmp_path_factory.mktemp("measured")
+    with pytest.MonkeyPatch.context() as patch, serving(folder) as server:
+        patch.setenv("BURNISH_CACHE", str(folder / "cache"))
+        hosted = {"name": "big", "model": "big-1", "base_url": server.url, "api_key_env": None, "prompt": "few_shot"}
+        task = write_task(
+            folder,
+            baselines=[*BASELINES[:4], "hosted:big"],
+            hosted=[hosted],
+            embedding_probe={"model": "base"},
+            prompt={
+                "instructions": ["Say the colour of it in a single word."],
+                "eval_examples": 4,
+            },
+            few_shot={"k": [1, 3], "select": ["nearest", "fixed"]},
+            training={"max_steps": 1, "lora_r": 4, "eval_examples": 0},
+            probe="off",
+        )
+        yield burnish.run(task, runs_dir=folder / "runs")
+
+
+@pytest.mark.parametrize("system", BASELINES)
+def test_a_baseline_answers_as_it_was_measured(measured: burnish.Run, system: str, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(choosing, "_measure", lambda *_: pytest.fail("a way of prompting was tried again"))
+    before = {path: path.read_bytes() for path in measured.path.rglob("*") if path.is_file()}
+    kept = measured.predictions(system)
+    inputs = {row["id"]: row["input"] for row in read_jsonl(measured.path / "test_examples.jsonl")}
+    for new, old in zip(measured.predict([inputs[one.example_id] for one in kept], system=system), kept, strict=True):
+        assert (new.text, new.parsed, new.prompt_tokens) == (old.text, old.parsed, old.prompt_tokens)
+        assert new.confidence == pytest.approx(old.confidence)
+    assert {path: path.read_bytes() for path in measured.path.rglob("*") if path.is_file()} == before
+
+
+def test_a_system_that_was_not_measured_is_refused_with_those_that_were(measured: burnish.Run):
+    with pytest.raises(RunError, match="measured no such system") as caught:
+        measured.predict(["the apple"], system="rag")
+    assert caught.value.got == "rag"
+    assert str(caught.value.fix).startswith("it can ask: majority, prompt, few_shot, embedding_probe, big, tuned")
+    adapter = measured.adapter.rename(measured.path / "elsewhere")
+    try:
+        with pytest.raises(RunError, match="has no tuned model") as caught:
+            measured.predict(["the apple"])
+        assert "few_shot" in str(caught.value.fix)
+        assert len(measured.predict(["the apple"], system="majority")) == 1
+    finally:
+        adapter.rename(measured.adapter)
+
+
+def test_a_baseline_of_other_data_is_refused(measured: burnish.Run):
+    rows = measured.path.parent.parent / "rows.jsonl"
+    text = rows.read_text(encoding="utf-8")
+    rows.write_text(text.replace("number 7", "number 700"), encoding="utf-8")
+    try:
+        with pytest.raises(RunError, match="the data have changed since the run: majority"):
+            measured.predict(["the apple"], system="majority")
+        assert len(measured.predict(["the apple"])) == 1  # the tuned model needs none
+    finally:
+        rows.write_text(text, encoding="utf-8")
+
+
+def test_a_baseline_is_given_the_tools_that_the_rows_share(shared_run: burnish.Run):
+    [kept] = {one.text for one in shared_run.predictions("majority")}
+    [new] = shared_run.predict(["lamp 3"], system="majority")
+    assert new.text == kept
+    assert new.parsed.error is None

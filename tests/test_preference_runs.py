@@ -10,7 +10,7 @@ import pytest
 
 import burnish
 from burnish.config import task_from
-from burnish.errors import DataError
+from burnish.errors import DataError, RunError
 from burnish.prepare import prepare
 from burnish.runs import read_json, read_jsonl
 from tiny import save_tiny
@@ -76,6 +76,9 @@ def test_the_report_and_the_card_tell_it(finished: burnish.Run) -> None:
 
 
 def test_the_tuned_model_writes_answers(finished: burnish.Run) -> None:
+    with pytest.raises(RunError, match="measured no such system") as caught:
+        finished.predict(["who is number 4"], system="prompt")  # it chooses between two answers, and writes none
+    assert "it can ask: tuned" in str(caught.value.fix)
     [prediction] = finished.predict(["who is number 4"])
     assert prediction.parsed.error is None or prediction.parsed.error == "empty answer"
     assert isinstance(prediction.text, str)

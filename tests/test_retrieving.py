@@ -107,6 +107,21 @@ def test_predict_cites(finished):
     assert line["sources"][0]["text"] == "The owl lives in house 2."
 
 
+def test_retrieval_alone_is_asked_with_the_documents_as_they_are_now(finished):
+    rows = {row["id"]: row["input"] for row in read_jsonl(finished.path / "test_examples.jsonl")}
+    measured = finished.predictions("rag")
+    again = finished.predict([rows[answer.example_id] for answer in measured], system="rag")
+    assert [(answer.text, answer.sources) for answer in again] == [(a.text, a.sources) for a in measured]
+    owl = finished.path.parent.parent / "task" / "documents" / "owl.txt"
+    text = owl.read_text()
+    owl.write_text("The owl lives in a tree.\n")
+    try:
+        [answer] = finished.predict(["Where does the owl live?"], system="rag")
+    finally:
+        owl.write_text(text)
+    assert answer.sources[0].text == "The owl lives in a tree."
+
+
 def test_a_document_that_is_not_there_is_named(tmp_path):
     task = write_task(tmp_path / "task")
     (tmp_path / "task" / "documents" / "owl.txt").rename(tmp_path / "task" / "documents" / "owls.txt")

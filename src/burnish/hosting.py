@@ -46,6 +46,16 @@ def without_limits(settings: Mapping[str, Json]) -> dict[str, Json]:
     return {**settings, "hosted": kept}
 
 
+def without_default_limits(settings: Mapping[str, Json]) -> dict[str, Json]:
+    """A run's settings with default limits on the cost left unsaid: a limit that is said needs a price."""
+    default = HostedConfig.model_fields["max_cost"].default
+    kept = [
+        {key: value for key, value in one.items() if (key, value) != ("max_cost", default)}
+        for one in settings.get("hosted") or ()
+    ]
+    return {**settings, "hosted": kept}
+
+
 def endpoint_of(hosted: HostedConfig, config: TaskConfig, progress: Progress) -> Endpoint:
     """The endpoint of a hosted model. Raises ConfigError when its key, or a price for its limit, is missing."""
     if config.context.private and not hosted.own_machine:

@@ -225,11 +225,13 @@ class Run:
         """A system's answers to the sealed test."""
         return read_predictions(self.path / "predictions" / f"{system}.jsonl")
 
-    def predict(self, examples: Sequence[str | Example], progress: Progress | None = None) -> list[Prediction]:
-        """New answers of the tuned model, given with the prompt and the constraint it was trained with."""
+    def predict(
+        self, examples: Sequence[str | Example], progress: Progress | None = None, *, system: str = CANDIDATE
+    ) -> list[Prediction]:
+        """New answers of the tuned model, given as it was trained to, or of a baseline as it was measured."""
         from burnish.predicting import predictor
 
-        return predictor(self.path, progress or Silent())(examples)
+        return predictor(self.path, progress or Silent(), system)(examples)
 
     def export(self, folder: str | Path, *, merged: bool = True, progress: Progress | None = None) -> Replay | None:
         """Write the tuned model into a new folder: all weights with the adapter in them, or the adapter alone.

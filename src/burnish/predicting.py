@@ -1,19 +1,26 @@
-"""New answers of a run's tuned model, given as it was trained to give them."""
+"""New answers of a run's systems: the tuned model answers as it was trained to, a baseline as it was measured."""
 
 from __future__ import annotations
 
+import shutil
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from burnish.config import TaskConfig
-from burnish.errors import DataError
+from burnish.choosing import PROMPTS
+from burnish.config import LoadedTask, TaskConfig
+from burnish.errors import DataError, RunError
 from burnish.fit import chat_of, local_system
+from burnish.hosting import without_default_limits
+from burnish.measure import Bench
+from burnish.prepare import prepare
 from burnish.progress import Progress, Silent
 from burnish.records import Example, Message, Prediction, Source
 from burnish.retrieving import open_retriever, tuned_context
-from burnish.runs import read_jsonl
+from burnish.runs import RunFolder, read_jsonl
 from burnish.systems.rag import WithContext
 from burnish.tasks import make_task
 from burnish.trust import calibrated
@@ -21,43 +28,110 @@ from burnish.trust import calibrated
 if TYPE_CHECKING:
     from burnish.systems.base import System
 
+TUNED = "tuned"
+
+
+class _Asked(NamedTuple):
+    """tools: those that all rows of the task share. mend: what is done to the confidences."""
+
+    system: System
+    config: TaskConfig
+    tools: tuple[Mapping[str, Any], ...]
+    mend: Callable[[Sequence[Prediction]], list[Prediction]]
+
 
 def predictor(
-    run_dir: Path, progress: Progress | None = None
+    run_dir: Path, progress: Progress | None = None, system: str = TUNED
 ) -> Callable[[Sequence[str | Example]], list[Prediction]]:
-    """The tuned model of a run, loaded once, as a function from inputs to predictions.
+    """A system of a run, made once, as a function from inputs to predictions.
 
-    Template, prompt, tools and constraint are those stored with the adapter; confidences are calibrated with the
-    temperature that the run found on its validation answers (trust.py). Raises ModelError or RunError; the
-    function raises DataError for inputs without tools where every training example had its own.
+    Of the tuned model template, prompt, tools and constraint are those stored with the adapter; confidences are
+    calibrated with the temperature that the run found on its validation answers (trust.py). A baseline is made anew
+    from the task's data and settings, prompted in the way that the run chose; the run folder is not changed.
+    Raises RunError for a system that the run does not have, or whose data have changed; ModelError, DataError and
+    HostedError. The function raises DataError for inputs without tools where every row of the task had its own.
     """
-    from burnish.models.adapters import load_tuned, read_info
-    from burnish.models.generate import Engine
-
     progress = progress or Silent()
-    info = read_info(run_dir / "adapter")
-    config = TaskConfig.model_validate(info.task)
-    # Answering needs no metric, and the user's own may be out of reach here.
-    unmeasured = config.model_copy(update={"goal": config.goal.model_copy(update={"metric": None})})
-    task = make_task(unmeasured, info.labels, shared_tools=bool(info.tools))
-    tuned = load_tuned(run_dir / "adapter", progress=progress)
-    engine = Engine(tuned, chat_of(tuned, info.chat_template), tokens_per_batch=config.generation.tokens_per_batch)
-    system: System = local_system("tuned", task, engine, config, full=info.prompt == "full")
-    if config.training.context == "retrieved":
-        searched = open_retriever(config, None, progress)
-        system = WithContext("tuned", system, tuned_context(searched, task, engine.chat, config, engine.context))
-
-    mend = calibrated(run_dir)
+    require_system(run_dir, system)
+    asked = _tuned(run_dir, progress) if system == TUNED else _baseline(run_dir, system, progress)
 
     def predict(inputs: Sequence[str | Example]) -> list[Prediction]:
         examples = [
             item if isinstance(item, Example) else _unlabelled(item, number) for number, item in enumerate(inputs, 1)
         ]
-        if config.kind == "tool_calling":
-            examples = [_with_tools(example, info.tools) for example in examples]
-        return mend(system.predict(examples, progress))
+        if asked.config.kind == "tool_calling":
+            examples = [_with_tools(example, asked.tools) for example in examples]
+        return asked.mend(asked.system.predict(examples, progress))
 
     return predict
+
+
+def require_system(run_dir: Path, name: str) -> None:
+    """Nothing, when the run can ask that system. RunError names those that it can ask."""
+    known = _systems(run_dir)
+    if name in known:
+        return
+    what = "the run has no tuned model (adapter/)" if name == TUNED else "the run has measured no such system"
+    options = ", ".join(known)
+    fix = f"it can ask: {options} (--system)" if known else "nothing is trained or measured yet: go on with --resume"
+    raise RunError(what, got=name, where=str(run_dir), fix=fix)
+
+
+def _systems(run_dir: Path) -> list[str]:
+    """The measured baselines, and the tuned model when there is one.
+
+    A preference task's baselines are none of them: they choose between two given answers, and write none.
+    """
+    settings = RunFolder(run_dir).record()["config"]
+    names = [] if settings.get("kind") == "preference" else [str(name) for name in settings.get("baselines") or ()]
+    found = [name for name in names if (run_dir / "predictions" / f"{name}.jsonl").exists()]
+    return [*found, TUNED] if (run_dir / "adapter").exists() else found
+
+
+def _tuned(run_dir: Path, progress: Progress) -> _Asked:
+    from burnish.models.adapters import load_tuned, read_info
+    from burnish.models.generate import Engine
+
+    info = read_info(run_dir / "adapter")
+    config = _unmeasured(info.task)
+    task = make_task(config, info.labels, shared_tools=bool(info.tools))
+    tuned = load_tuned(run_dir / "adapter", progress=progress)
+    engine = Engine(tuned, chat_of(tuned, info.chat_template), tokens_per_batch=config.generation.tokens_per_batch)
+    system: System = local_system(TUNED, task, engine, config, full=info.prompt == "full")
+    if config.training.context == "retrieved":
+        searched = open_retriever(config, None, progress)
+        system = WithContext(TUNED, system, tuned_context(searched, task, engine.chat, config, engine.context))
+    return _Asked(system, config, info.tools, calibrated(run_dir))
+
+
+def _baseline(run_dir: Path, name: str, progress: Progress) -> _Asked:
+    """Made of the task's rows, which must be those of the run. What it writes down meanwhile is thrown away."""
+    record = RunFolder(run_dir).record()
+    config = _unmeasured(without_default_limits(record["config"]))
+    loaded = LoadedTask(config, [], None, Path.cwd())
+    # Rows that the run left out are left out again: whether they are the same is told by the fingerprint.
+    prepared = prepare(loaded, allow_bad_rows=sys.maxsize, progress=progress, count_tokens=False)
+    if prepared.fingerprint != record["data_fingerprint"]:
+        raise RunError(
+            f"the data have changed since the run: {name} would not answer as it was measured",
+            where=str(run_dir),
+            fix="restore the data (`burnish data lineage` names the files that differ), or run again",
+        )
+    with TemporaryDirectory() as scratch:
+        folder = RunFolder(Path(scratch))
+        for file in (run_dir / "run.json", run_dir / PROMPTS):
+            if file.exists():
+                shutil.copy(file, scratch)
+        folder.update(retrieval=None)  # documents are searched as they are now, as for a tuned model
+        system = Bench(loaded, prepared, folder, progress).system(name)
+    tools = prepared.split.train[0].tools if getattr(prepared.task, "shared_tools", False) else ()
+    return _Asked(system, config, tools, list)
+
+
+def _unmeasured(settings: Mapping[str, Any]) -> TaskConfig:
+    """A run's settings without a metric: answering needs none, and the user's own may be out of reach here."""
+    config = TaskConfig.model_validate(settings)
+    return config.model_copy(update={"goal": config.goal.model_copy(update={"metric": None})})
 
 
 def held_out_prompts(run_dir: Path, count: int = 16) -> list[list[Message]]:
@@ -68,9 +142,8 @@ def held_out_prompts(run_dir: Path, count: int = 16) -> list[list[Message]]:
     from burnish.models.adapters import read_info
 
     info = read_info(run_dir / "adapter")
-    config = TaskConfig.model_validate(info.task)
-    unmeasured = config.model_copy(update={"goal": config.goal.model_copy(update={"metric": None})})
-    task = make_task(unmeasured, info.labels, shared_tools=bool(info.tools))
+    config = _unmeasured(info.task)
+    task = make_task(config, info.labels, shared_tools=bool(info.tools))
     rows = read_jsonl(run_dir / "test_examples.jsonl")
     texts = [str(row["input"]) for row in rows[:: max(1, len(rows) // count)][:count]]
     if config.kind == "tool_calling" and not info.tools:
@@ -86,12 +159,12 @@ def _unlabelled(text: str, number: int) -> Example:
 
 
 def _with_tools(example: Example, shared: tuple[Mapping[str, Any], ...]) -> Example:
-    """The example with the tools of training, unless it brings its own."""
+    """The example with the tools that the task's rows share, unless it brings its own."""
     if example.tools:
         return example
     if not shared:
         raise DataError(
-            "the input brings no tools, and this model was trained on rows with tools of their own",
+            "the input brings no tools, and the task's rows have tools of their own",
             where=f"{example.source.file}:{example.source.line}",
             fix="give a file whose rows have a column 'tools'",
         )

@@ -198,6 +198,7 @@ app.command(
     epilog=examples(
         "burnish predict latest 'where is my parcel?'",
         "burnish predict latest --file inputs.csv --output answers.jsonl",
+        "burnish predict latest --system few_shot 'where is my parcel?'",
         "cat inputs.txt | burnish predict latest > answers.txt",
     ),
 )(predict.predict)

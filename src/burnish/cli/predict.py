@@ -1,4 +1,4 @@
-"""`burnish predict`: new inputs to a tuned model."""
+"""`burnish predict`: new inputs to a tuned model, or to another system that a run measured."""
 
 from __future__ import annotations
 
@@ -32,30 +32,36 @@ def predict(
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Write here instead of stdout, whole or not at all.")
     ] = None,
+    system: Annotated[
+        str, typer.Option("--system", metavar="NAME", help="Who answers: tuned, or a baseline that the run measured.")
+    ] = "tuned",
     as_json: AsJson = False,
     quiet: Quiet = False,
     runs_dir: RunsDir = RUNS_DIR,
 ) -> None:
     """Answer inputs with the tuned model of a run: texts, a file, or lines from a pipe.
 
-    The prompt, the chat template and the constraint are those of training. One answer a line, a line break inside
+    The prompt, the chat template and the constraint are those of training. With --system a baseline answers as it was
+    measured: with the instruction, the shots and the number of passages that the run chose. It is made anew from the
+    task's data, which must be unchanged. One answer a line, a line break inside
     an answer written as \\n; with --json (or an --output that ends in .jsonl) one object a line with input, answer,
     parsed, confidence and error, and of a model that answers from documents the passages it was shown (sources).
     Confidences are calibrated with the temperature that the run found on its validation answers, where it found one.
     """
+    from burnish.config import TaskConfig
     from burnish.lifecycle import Run
+    from burnish.predicting import predictor, require_system
     from burnish.reports.terminal import TerminalProgress
-    from burnish.runs import dumps
+    from burnish.runs import RunFolder, dumps
 
     found = Run.open(run, runs_dir)
-    config = _config(found.path)
+    require_system(found.path, system)
+    config = TaskConfig.model_validate(RunFolder(found.path).record()["config"])
     examples = _inputs(list(texts or []), file, config)
     as_lines = as_json or (output is not None and output.suffix.lower() == ".jsonl")
     unread = 0
     with TerminalProgress(quiet=quiet or (file is None and len(examples) <= CHUNK)) as progress:
-        from burnish.predicting import predictor
-
-        answer = predictor(found.path, progress)
+        answer = predictor(found.path, progress, system)
 
         def lines() -> Iterator[str]:
             nonlocal unread
@@ -69,13 +75,6 @@ def predict(
         if unread and not as_lines:
             what = f"{unread} of {len(examples)} answers are not of the task's form and stand as they came"
             progress.notice(f"{what} (--json tells why)", warning=True)
-
-
-def _config(path: Path) -> TaskConfig:
-    from burnish.config import TaskConfig
-    from burnish.models.adapters import read_info
-
-    return TaskConfig.model_validate(read_info(path / "adapter").task)
 
 
 def _inputs(texts: list[str], file: Path | None, config: TaskConfig) -> list[Example]:
