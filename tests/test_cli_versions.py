@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
@@ -110,6 +111,76 @@ def test_lineage_of_a_run_and_of_an_example(task: Path, old: Path, tmp_path: Pat
     assert as_json("data", "lineage", "latest", *at)["files"][0]["now"] == "changed"
     old.unlink()
     assert "missing" in call("data", "lineage", "latest", *at)[1]
+
+
+WORDS = ["parcel", "late", "where", "lost", "my", "the", "day", "is", "it"]
+APART = [{"text": " ".join(Random(number).choices(WORDS, k=12)), "label": "ab"[number % 2]} for number in range(60)]
+RAW = [
+    *APART[:20],
+    {"text": "mail anna@firm.com about thing 5", "label": "a"},
+    APART[4],
+    {"text": "the cafÃ© of thing 8", "label": "b"},
+    *APART[20:],
+]
+
+
+def cleaned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """raw.jsonl with an address (line 21), a copy (22) and damage (23); raw.clean.jsonl, which the task reads."""
+    monkeypatch.chdir(tmp_path)
+    write(tmp_path / "raw.jsonl", RAW)
+    assert call("check", "raw.jsonl", "--fix", "--no-embeddings")[0] == 0
+    text = "name: parity\nkind: classification\ninstruction: Odd?\ndata: raw.clean.jsonl\nseed: 3\n"
+    (tmp_path / "burnish.yaml").write_text(text, encoding="utf-8")
+
+
+@pytest.mark.parametrize("of", ["raw.clean.jsonl", "latest"])
+def test_rows_of_a_cleaned_copy_lead_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, of: str):
+    cleaned(tmp_path, monkeypatch)
+    if of == "latest":
+        a_run(tmp_path, tmp_path / "runs")
+    (tmp_path / "raw.jsonl").unlink()  # whoever has redacted a file may not keep it
+
+    def way(wanted: str) -> Any:
+        (one,) = as_json("data", "lineage", of, wanted)["examples"]
+        changes = [(change["kind"], change["action"]) for step in one["from"] for change in step["changes"]]
+        return one["file"], one["line"], [(step["file"], step["line"]) for step in one["from"]], changes
+
+    assert way("raw.clean.jsonl:20") == ("raw.clean.jsonl", 20, [("raw.jsonl", 20)], [])
+    mail = ("raw.clean.jsonl", 21, [("raw.jsonl", 21)], [("personal_data", "redact")])
+    damage = ("raw.clean.jsonl", 22, [("raw.jsonl", 23)], [("encoding_damage", "repair")])
+    assert way("raw.clean.jsonl:21") == way("raw.jsonl:21") == mail
+    assert way("raw.clean.jsonl:22") == way(f"{tmp_path}/raw.jsonl:23") == damage
+    assert way("raw.jsonl:22") == (None, None, [("raw.jsonl", 22)], [("exact_duplicate", "drop")])
+    assert way("raw.jsonl:63")[:3] == ("raw.clean.jsonl", 62, [("raw.jsonl", 63)])
+    status, out, _ = call("data", "lineage", of, "raw.jsonl:23")
+    assert status == 0
+    assert "cleaned from raw.jsonl: drop 1 row, redact 1 row, repair 1 row" in " ".join(out.split())
+    assert "caf\\u00c3\\u00a9 of" in out
+    assert "caf\\u00e9 of" in out
+    assert "anna" not in call("data", "lineage", of, "raw.jsonl:21")[1]
+    status, _, err = call("data", "lineage", of, "raw.jsonl:64")
+    assert status == 2
+    assert "raw.jsonl:64" in err
+
+
+def test_a_copy_of_a_copy_and_a_changed_copy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    cleaned(tmp_path, monkeypatch)
+    again = write(tmp_path / "raw.jsonl", [{"text": "something else", "label": "a"}, *RAW])
+    for made in tmp_path.glob("raw.clean*"):
+        made.unlink()
+    assert call("check", again.name, "--fix", "redact", "--no-embeddings")[0] == 0
+    assert call("check", "raw.clean.jsonl", "--fix", "drop", "--no-embeddings")[0] == 0
+    (one,) = as_json("data", "lineage", "raw.clean.clean.jsonl", "raw.jsonl:24")["examples"]
+    assert (one["line"], [step["line"] for step in one["from"]]) == (23, [24, 24])
+    (one,) = as_json("data", "lineage", "raw.clean.clean.jsonl", "raw.jsonl:23")["examples"]
+    assert (one["line"], [step["line"] for step in one["from"]]) == (None, [23, 23])
+    write(tmp_path / "raw.clean.clean.jsonl", ROWS)
+    found = as_json("data", "lineage", "raw.clean.clean.jsonl", "raw.clean.clean.jsonl:7")
+    assert found["examples"][0]["from"] == []
+    assert "lead no further back" in found["steps"][0]
+    status, _, err = call("data", "lineage", again.name)
+    assert status == 2
+    assert "no log of changes" in err
 
 
 @pytest.mark.parametrize("wanted", ["ffffffffffffffff", "old.jsonl:9999", "old.jsonl:x", "other.jsonl:1"])

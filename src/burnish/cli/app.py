@@ -100,7 +100,11 @@ data_app.command(
 data_app.command(
     "lineage",
     short_help="Where a run's examples came from.",
-    epilog=examples("burnish data lineage latest", "burnish data lineage latest rows.jsonl:17"),
+    epilog=examples(
+        "burnish data lineage latest",
+        "burnish data lineage latest rows.jsonl:17",
+        "burnish data lineage rows.clean.jsonl rows.jsonl:17",
+    ),
 )(versions.lineage)
 data_app.command(
     "next",

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import sys
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from burnish.cli.options import RUNS_DIR, AllowBadRows, AsJson, RunsDir
-from burnish.cli.runs import RunName
 from burnish.cli.shell import print_json, show
 from burnish.errors import RunError
 from burnish.records import Json, Kind
 
 if TYPE_CHECKING:
     from burnish.config import LoadedTask
+    from burnish.data.lineage import Cleanings, FileState, Origin, Traced
     from burnish.data.versions import Change, Version, VersionRow
     from burnish.progress import Progress
 
@@ -63,32 +64,64 @@ def diff(
 
 
 def lineage(
-    run: RunName,
+    origin: Annotated[
+        str,
+        typer.Argument(
+            metavar="RUN", help="A run (its folder, its id or the beginning of it, or latest), or a cleaned copy."
+        ),
+    ],
     example: Annotated[
         str | None, typer.Argument(metavar="[ID]", help="An example's id, the beginning of it, or FILE:LINE.")
     ] = None,
     as_json: AsJson = False,
     runs_dir: RunsDir = RUNS_DIR,
 ) -> None:
-    """Show where a run's examples came from: files and their hashes, parts, or the place of one example."""
-    from burnish.data.lineage import file_states, find_rows, run_rows
-    from burnish.reports.versions import lineage_view, steps_of
+    """Show where a run's examples came from: files and their hashes, parts, or the place of one example.
+
+    Rows of copies that `burnish check --fix` wrote lead back to the file that was cleaned, with what was changed.
+    """
+    from burnish.data.lineage import cleanings_of, file_states, run_rows, trace
+    from burnish.reports.versions import cleaning_steps, lineage_view, steps_of
     from burnish.runs import find_run
 
-    folder = find_run(runs_dir, run)
-    record, rows = folder.record(), run_rows(folder.path)
-    files = file_states(record.get("data_files") or {})
-    found = None if example is None else find_rows(rows, example)
-    steps = steps_of(record, rows)
-    if as_json:
-        about = {
-            "run_id": folder.run_id,
-            "data_fingerprint": record.get("data_fingerprint"),
-            "files": [file._asdict() for file in files],
-        }
-        print_json(about | {"steps": steps} | ({} if found is None else {"examples": [_row(row) for row in found]}))
+    record: dict[str, Any] = {}
+    if Path(origin).is_file():
+        name, (files, rows) = origin, _cleaned_copy(origin, runs_dir)
     else:
-        show(lineage_view(folder.run_id, files, steps, rows, found))
+        folder = find_run(runs_dir, origin)
+        name, record, rows = folder.run_id, folder.record(), run_rows(folder.path)
+        files = file_states(record.get("data_files") or {})
+    cleanings = {file.name: cleanings_of(file) for file in files}
+    found = None if example is None else trace(rows, cleanings, example)
+    steps = [*cleaning_steps(cleanings), *(steps_of(record, rows) if record else [])]
+    if as_json:
+        about: dict[str, Any] = {"run_id": name} if record else {}
+        about |= {
+            "data_fingerprint": record.get("data_fingerprint"),
+            "files": [_file(file, cleanings) for file in files],
+        }
+        print_json(
+            about | {"steps": steps} | ({} if found is None else {"examples": [_traced(one) for one in found]})
+        )
+    else:
+        show(lineage_view(name, files, steps, rows, found))
+
+
+def _cleaned_copy(name: str, runs_dir: Path) -> tuple[list[FileState], Sequence[VersionRow]]:
+    """A cleaned copy's state and rows. Raises RunError when no log stands beside it."""
+    from burnish.data.cleaning.log import log_of, read_log
+    from burnish.data.fingerprint import file_fingerprint
+    from burnish.data.lineage import FileState
+    from burnish.progress import Silent
+
+    log = read_log(Path(name))
+    if log is None:
+        fix = "name a run, or a copy that burnish check --fix wrote, with its log beside it"
+        raise RunError("the file has no log of changes", got=str(log_of(Path(name))), where=name, fix=fix)
+    sha256 = file_fingerprint(name)
+    now: Literal["unchanged", "changed"] = "unchanged" if sha256 == log.copy_sha256 else "changed"
+    rows = _Reader([], None, sys.maxsize, runs_dir, Silent()).version(name).rows
+    return [FileState(name, str(Path(name).resolve()), sha256, now)], rows
 
 
 class _Reader:
@@ -164,6 +197,23 @@ def _about(version: Version) -> dict[str, Json]:
 
 def _row(row: VersionRow) -> dict[str, Json]:
     return {"id": row.id, "part": row.part or None, "file": row.source.file, "line": row.source.line}
+
+
+def _file(file: FileState, cleanings: Mapping[str, Cleanings]) -> dict[str, Json]:
+    logs = cleanings[file.name].logs
+    return file._asdict() | {"cleaned_from": [{"file": log.file, "sha256": log.sha256} for log in logs]}
+
+
+def _traced(traced: Traced) -> dict[str, Json]:
+    nowhere = dict.fromkeys(("id", "part", "file", "line"))
+    return (_row(traced.row) if traced.row else nowhere) | {"from": [_origin(one) for one in traced.origins]}
+
+
+def _origin(origin: Origin) -> dict[str, Json]:
+    changes = [
+        {"kind": one.kind, "action": one.action, "before": one.before, "after": one.after} for one in origin.changes
+    ]
+    return {"file": origin.source.file, "line": origin.source.line, "changes": changes}
 
 
 def _changes(changes: Iterable[Change]) -> list[dict[str, Json]]:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from burnish.data.lineage import FileState
+from burnish.data.lineage import Cleanings, FileState, Traced
 from burnish.data.versions import Change, Version, VersionDiff, VersionRow
 from burnish.reports.text import count, one_line, plural
 
@@ -42,11 +42,11 @@ def diff_view(before: Version, after: Version, found: VersionDiff) -> Renderable
 
 
 def lineage_view(
-    run_id: str,
+    name: str,
     files: Sequence[FileState],
     steps: Sequence[str],
     rows: Sequence[VersionRow],
-    found: Sequence[VersionRow] | None,
+    found: Sequence[Traced] | None,
 ) -> RenderableType:
     """The files, what was done with their rows, and the rows asked for (else how many each part took from each)."""
     marks = {"unchanged": ("✓", "green"), "changed": ("!", "yellow"), "missing": ("✗", "yellow")}
@@ -54,14 +54,40 @@ def lineage_view(
     for file in files:
         mark, style = marks[file.now]
         own = Counter(row.part for row in rows if row.source.file == file.name)
-        taken = ", ".join(f"{number:,} {part}" for part, number in own.items())
+        taken = ", ".join(f"{number:,} {part or 'rows'}" for part, number in own.items())
         grid.add_row(Text(mark, style=style), one_line(file.name), f"{file.now}, {file.sha256[:12]}", taken)
-    parts: list[RenderableType] = [Text(run_id, style="bold"), grid, Text()]
+    parts: list[RenderableType] = [Text(one_line(name, 80), style="bold"), grid, Text()]
     parts += [Text(f"{number}. {one_line(step)}") for number, step in enumerate(steps, 1)]
     if found is not None:
         parts.append(Text())
-        parts += [Text(f"{row.id}  {row.part}  {row.source.file}:{row.source.line}") for row in found]
+        parts += [Text(line, style=style) for traced in found for line, style in _way(traced)]
     return Group(*parts)
+
+
+def _way(traced: Traced) -> Iterator[tuple[str, str]]:
+    """The lines on one row, each with its style."""
+    row = traced.row
+    known = (row.id, row.part, _place(row)) if row else ("dropped when its file was cleaned",)
+    yield "  ".join(word for word in known if word), ""
+    for origin in traced.origins:
+        yield f"  from {origin.source.file}:{origin.source.line}", "dim cyan"
+        for change in origin.changes:
+            became = "" if change.after is None else f"  →  {one_line(change.after, 120)}"
+            yield f"    {change.action} {change.kind}: {one_line(change.before, 120)}{became}", "dim"
+
+
+def cleaning_steps(cleanings: Mapping[str, Cleanings]) -> list[str]:
+    """What `burnish check --fix` did before the files were read, in sentences, the first cleaning first."""
+    steps = []
+    for file, (logs, broken) in cleanings.items():
+        if broken:
+            lost = logs[-1].file if logs else file
+            steps.append(f"{lost} was changed after burnish check --fix wrote it: its rows lead no further back")
+        names = [file, *(log.file for log in logs)]
+        for at in range(len(logs) - 1, -1, -1):
+            done = ", ".join(f"{action} {plural(rows, 'row')}" for action, rows in sorted(logs[at].counts().items()))
+            steps.append(f"{names[at]} was cleaned from {names[at + 1]}: {done}")
+    return steps
 
 
 def steps_of(record: Mapping[str, Any], rows: Sequence[VersionRow]) -> list[str]:

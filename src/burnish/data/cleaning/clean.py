@@ -2,29 +2,27 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from burnish.data.checks.masking import masked
 from burnish.data.cleaning.actions import ACTIONS
 from burnish.data.cleaning.edits import DROPPED, REDACTED, REPAIRS, edit_of, edited
-from burnish.data.cleaning.rewrite import Changed, rewrite
+from burnish.data.cleaning.log import end_of, entry_of, log_of
+from burnish.data.cleaning.rewrite import rewrite
 from burnish.errors import ConfigError
 from burnish.records import Finding, Json
+from burnish.runs import dumps
 from burnish.runs.files import replacing
 
 _KINDS = {"drop": DROPPED, "redact": REDACTED, "repair": tuple(REPAIRS)}
-_SHOWN = 200  # characters of a row in the log
 
 Plan = dict[str, dict[int, dict[str, str]]]  # file -> line -> kind -> action
 
 
 class Cleaned(NamedTuple):
-    """One file and its cleaned copy. changes: rows by action; log: JSONL, one line a row and kind."""
+    """One file and its cleaned copy. changes: rows by action; log: see log.py."""
 
     file: str
     written: str
@@ -94,7 +92,7 @@ def clean_files(findings: Sequence[Finding], actions: Collection[str], folder: P
 
 def _clean(path: Path, copy: Path, rows: dict[int, dict[str, str]]) -> Cleaned:
     drop = {line for line, kinds in rows.items() if "drop" in kinds.values()}
-    log = copy.with_name(f"{copy.name}.changes.jsonl")
+    log = log_of(copy)
     counts: Counter[str] = Counter()
 
     def changed(line: int, values: dict[str, Json]) -> dict[str, Json]:
@@ -105,16 +103,7 @@ def _clean(path: Path, copy: Path, rows: dict[int, dict[str, str]]) -> Cleaned:
         for made in rewrite(path, sink, drop=drop, change=rows.keys() - drop, changed=changed):
             counts.update(set(rows[made.line].values()))
             for kind, action in rows[made.line].items():
-                lines.write(_log_line(path, made, kind, action))
+                lines.write(dumps(entry_of(path, made, kind, action)).encode() + b"\n")
+        sink.flush()
+        lines.write(dumps(end_of(path, copy, Path(sink.name))).encode() + b"\n")
     return Cleaned(str(path), str(copy), str(log), dict(counts))
-
-
-def _log_line(path: Path, made: Changed, kind: str, action: str) -> bytes:
-    """before, after: masked text, with its SHA-256 where nothing was masked: a hash would give short secrets away."""
-    entry: dict[str, Json] = {"file": str(path), "line": made.line, "kind": kind, "action": action}
-    for name, raw in (("before", made.before), ("after", made.after)):
-        text = None if raw is None else raw.decode("utf-8", "replace")
-        shown = None if text is None else masked(text)
-        entry[name] = None if shown is None else shown.strip()[:_SHOWN]
-        entry[f"{name}_sha256"] = hashlib.sha256(raw).hexdigest() if raw is not None and shown == text else None
-    return json.dumps(entry, ensure_ascii=False).encode() + b"\n"

@@ -22,11 +22,17 @@ _BETWEEN = re.compile(r"[\s,]*")
 
 
 class Changed(NamedTuple):
-    """One row that was changed, as bytes of the file. after: None when the row was dropped."""
+    """One row that was changed, as bytes of the file. after: None when the row was dropped.
+
+    copy_line: where it begins in the copy (of a dropped row: where the row behind it does); shift: how many lines
+    further up the rows behind it stand in the copy than in the file.
+    """
 
     line: int
     before: bytes
     after: bytes | None
+    copy_line: int
+    shift: int
 
 
 Change = Callable[[int, dict[str, Json]], dict[str, Json]]
@@ -101,13 +107,15 @@ def _lines(
     change: Container[int],
     changed: Change,
 ) -> Iterator[Changed]:
+    shift = 0
     for line, raw in enumerate(source, 1):
         if line in drop:
-            yield Changed(line, raw, None)
+            shift += 1
+            yield Changed(line, raw, None, line + 1 - shift, shift)
         elif line in change:
             new = _new_json(name, line, raw, changed)
             if new != raw:
-                yield Changed(line, raw, new)
+                yield Changed(line, raw, new, line - shift, shift)
             out.write(new)
         else:
             out.write(raw)
@@ -166,6 +174,7 @@ def _table(
     recorder = _Recorder(source)
     reader = csv.reader(iter(recorder), delimiter=delimiter, strict=True)
     header: list[str] | None = None
+    shift = 0
     while True:
         line = recorder.line + 1
         recorder.taken = []
@@ -182,13 +191,16 @@ def _table(
         if header is None and cells:
             header = [cell.strip() for cell in cells]
         elif line in drop:
-            yield Changed(line, raw, None)
+            shift += raw.count(b"\n")
+            yield Changed(line, raw, None, recorder.line + 1 - shift, shift)
             continue
         elif line in change and header is not None and len(cells) == len(header):
             values = changed(line, dict(zip(header, cells, strict=True)))
             if list(values.values()) != cells:
                 new = _csv_line(list(values.values()), delimiter, raw)
-                yield Changed(line, raw, new)
+                at = line - shift
+                shift += raw.count(b"\n") - new.count(b"\n")
+                yield Changed(line, raw, new, at, shift)
                 raw = new
         out.write(raw)
 
@@ -214,20 +226,28 @@ def _values(
                 "several rows begin on one line, so the file is not changed", where=f"{path}:{line}", fix=fix
             )
     kept_before = False
+    at = 1 + text.count("\n", 0, spans[0][1]) if spans else 1  # line of the copy on which the row begins
     if spans:
         out.write(text[: spans[0][1]].encode())
     for index, (line, start, end) in enumerate(spans):
         raw = text[start:end].encode()
-        if line in drop:
-            yield Changed(line, raw, None)
-            continue
-        new = _new_json(str(path), line, raw, changed) if line in change else raw
+        new = None if line in drop else _new_json(str(path), line, raw, changed) if line in change else raw
+        begins = at
+        if new is not None:
+            if kept_before:
+                out.write(text[spans[index - 1][2] : start].encode())
+            out.write(new)
+            at += new.count(b"\n")
+            kept_before = True
+        elif kept_before:
+            at -= text.count("\n", spans[index - 1][2], start)  # what parts it from the row before goes with it
+        if index + 1 == len(spans):
+            at += 1
+        elif kept_before:
+            at += text.count("\n", end, spans[index + 1][1])
         if new != raw:
-            yield Changed(line, raw, new)
-        if kept_before:
-            out.write(text[spans[index - 1][2] : start].encode())
-        out.write(new)
-        kept_before = True
+            shift = spans[index + 1][0] - at if index + 1 < len(spans) else 0
+            yield Changed(line, raw, new, at if new is None else begins, shift)
     out.write(text[spans[-1][2] if spans else 0 :].encode())
 
 
@@ -264,18 +284,21 @@ def _parquet(
         table = pq.read_table(io.BytesIO(source.read()))
     columns: dict[str, list[Json]] = {}
     rows = range(1, table.num_rows + 1)
+    shift = 0
     for line in rows:
         if line in drop or line in change:
             values = {name: table.column(name)[line - 1].as_py() for name in table.column_names}
             before = json.dumps(values, ensure_ascii=False, default=str).encode()
             if line in drop:
-                yield Changed(line, before, None)
+                shift += 1
+                yield Changed(line, before, None, line + 1 - shift, shift)
                 continue
             new = changed(line, values)
             for name in [name for name in values if new[name] != values[name]]:
                 columns.setdefault(name, table.column(name).to_pylist())[line - 1] = new[name]
             if new != values:
-                yield Changed(line, before, json.dumps(new, ensure_ascii=False, default=str).encode())
+                after = json.dumps(new, ensure_ascii=False, default=str).encode()
+                yield Changed(line, before, after, line - shift, shift)
     for name, column in columns.items():
         at = table.column_names.index(name)
         table = table.set_column(at, table.schema.field(at), pa.array(column, table.schema.field(at).type))
