@@ -417,3 +417,34 @@ def test_a_higher_level_never_gives_a_narrower_interval():
         interval = statistics.bootstrap(as_counts(values), mean, level=level)
         widths.append(interval.high - interval.low)
     assert widths == sorted(widths)
+
+
+def differing(rng, groups, each, alike):
+    """Answers of two systems that are equally good, in groups of rows: a share `alike` of the rows has its group's."""
+    units = np.repeat(np.arange(groups), each)
+    rows, shared = rng.random((2, groups * each)), np.repeat(rng.random((2, groups)), each, axis=1)
+    scores = np.where(rng.random(groups * each) < alike, shared, rows) ** 3
+    ours, theirs = (np.stack([one, np.ones_like(one)], axis=1) for one in scores)
+    return ours, theirs, units
+
+
+@pytest.mark.parametrize("alike", [0.0, 0.5, 1.0])
+def test_a_difference_by_group_covers_zero_where_there_is_none(alike):
+    rng, covered, above = np.random.default_rng(3), 0, 0
+    for seed in range(200):
+        ours, theirs, units = differing(rng, 20, 5, alike)
+        found = statistics.paired_bootstrap(ours, theirs, mean, units=units, seed=seed, resamples=500)
+        covered += found.low <= 0 <= found.high
+        above += found.low > 0
+    assert covered >= 0.9 * 200
+    assert above <= 0.06 * 200
+
+
+def test_groups_that_do_not_matter_leave_a_difference_about_as_wide():
+    rng = np.random.default_rng(4)
+    ours, theirs, units = differing(rng, 20, 5, 0.0)
+    ours[:, 0] = np.clip(ours[:, 0], 0, 0.2)
+    theirs[:, 0] = np.clip(theirs[:, 0], 0, 0.2)
+    grouped = statistics.paired_bootstrap(ours, theirs, mean, units=units)
+    plain = statistics.paired_bootstrap(ours, theirs, mean)
+    assert grouped.high - grouped.low < 1.5 * (plain.high - plain.low)

@@ -261,15 +261,27 @@ def _bca(
     return float(low), float(high)
 
 
-def _unseen(value: float, units: int, level: float, lowest: float) -> tuple[float, float]:
+def _unseen(value: float, size: float, level: float, lowest: float) -> tuple[float, float]:
     """How far one kind of example that the sample did not contain could move a value in [lowest, 1].
 
     Its share may be z² / (n + z²), Wilson's upper bound at 0 of n. At 0% and 100% this is Wilson's interval, and
-    for two systems that never differ it is Tango's.
+    for two systems that never differ it is Tango's. size: the effective one where rows come in groups, as for rates:
+    rows of a group that differ as much as any others are not one row.
     """
     z2 = quantile(level) ** 2
-    share = z2 / (units + z2)
+    share = z2 / (size + z2)
     return value * (1 - share) + lowest * share, value * (1 - share) + share
+
+
+def _worth(counts: Floats, value: Value, units: NDArray[np.intp] | None) -> float:
+    """Independent rows that (N, K) counts are worth for the value of their sum: `effective_size` of the difference
+    that each row makes to it; the number of units where none makes any."""
+    if units is None:
+        return float(len(counts))
+    left_out = _values(value, counts.sum(axis=0) - counts)
+    if np.ptp(left_out) <= _TIE:
+        return float(units.max() + 1)
+    return effective_size(left_out.mean() - left_out, units)
 
 
 def _hull(value: float, lowest: float, ends: Sequence[tuple[float, float]]) -> tuple[float, float]:
@@ -294,7 +306,8 @@ def bootstrap(
     rows, times = _distinct(sum_units(counts, units))
     n = int(times.sum())
     estimate = float(_values(value, times @ rows))
-    ends = [_unseen(estimate, n, level, 0.0)]
+    worth = _worth(counts, value, units)
+    ends = [_unseen(estimate, worth, level, 0.0)]
     if len(rows) > 1:
         drawn = _draw(rows, times, value, seed, resamples)
         near, factor = _in_reach(level, resamples, n)
@@ -327,10 +340,11 @@ def paired_bootstrap(
     def difference(sums: Floats) -> Floats:
         return _values(value, sums[..., :k]) - _values(value, sums[..., k:])
 
-    rows, times = _distinct(sum_units(np.hstack([candidate, baseline]), units))
+    pairs = np.hstack([candidate, baseline])
+    rows, times = _distinct(sum_units(pairs, units))
     n = int(times.sum())
     estimate = float(difference(times @ rows))
-    ends = [_unseen(estimate, n, level, -1.0)]
+    ends = [_unseen(estimate, _worth(pairs, difference, units), level, -1.0)]
     if rate:
         gap = candidate[:, 0] - baseline[:, 0]
         scale = effective_size(gap, units) / len(gap)
