@@ -24,6 +24,7 @@ from burnish.fit import (
 )
 from burnish.hosting import endpoint_of, hosted_config, hosted_system
 from burnish.mixing import ANSWERS, answered, write_answers
+from burnish.models.catalog import EMBEDDING_MODEL
 from burnish.prepare import Prepared
 from burnish.probing import ask
 from burnish.progress import Progress
@@ -41,7 +42,7 @@ from burnish.tasks.preference import Preference
 
 if TYPE_CHECKING:
     from burnish.models.chat import Chat
-    from burnish.models.embed import Embedder
+    from burnish.models.embed import Remembered
     from burnish.models.generate import Engine
     from burnish.models.load import Loaded
     from burnish.models.quantised import Quantisation
@@ -80,7 +81,7 @@ class Bench:
         self._chat_template: Chat | None = None
         self._saved: Loaded | None = None
         self._library = Library(loaded, prepared, folder, progress)
-        self._embedder: Embedder | None = None
+        self._embedders: dict[str, Remembered] = {}
         self._endpoints: dict[str, Endpoint] = {}
         self._extras = prepared.extras
         self._mixture: list[dict[str, Json]] = []
@@ -109,6 +110,17 @@ class Bench:
         if hosted.name not in self._endpoints:
             self._endpoints[hosted.name] = endpoint_of(hosted, self._config, self._progress)
         return self._endpoints[hosted.name]
+
+    def embedder(self, name: str) -> Remembered:
+        """An embedding model by name, loaded once; "base": the hidden states of the untuned model."""
+        from burnish.models.embed import Remembered, hidden_states, load_embedder
+
+        if name == "base":
+            return Remembered(hidden_states(self._base()))  # not held here: it would hold the model
+        if name not in self._embedders:
+            found = load_embedder(name, base_dir=self._task_file.base_dir, progress=self._progress)
+            self._embedders[name] = Remembered(found)
+        return self._embedders[name]
 
     def probe(self, questions: Sequence[Question], *, tuned: bool) -> list[ProbeAnswer]:
         """Answers of the untuned or the tuned model to general questions."""
@@ -165,24 +177,27 @@ class Bench:
         assert self._model is not None
         return keep(self._settled(), self._prepared, folder, self._model, self._chat(), result, self._mixture)
 
-    def fit(self, settings: TrainingConfig, folder: Path, on_log: OnLog | None = None) -> TrainingResult:
+    def fit(
+        self, settings: TrainingConfig, folder: Path, on_log: OnLog | None = None, rows: Prepared | None = None
+    ) -> TrainingResult:
         """Train on the base model with these settings; the model then holds the best of what was trained.
 
-        folder: gets metrics.jsonl and checkpoints/. `release` takes it off again.
+        folder: gets metrics.jsonl and checkpoints/. rows: to train on in place of the task's own. `release` takes
+        what was trained off again.
         """
         from burnish.models.adapters import QUANTISATION
 
-        self._rehearse()
-        task = self._settled()
+        if rows is None:
+            self._rehearse()
+        task, prepared = self._settled(), rows or self._prepared
         task = replace(task, config=task.config.model_copy(update={"training": settings}))
         base, chat = self._base(QUANTISATION.get(settings.method)), self._chat()
-        prepared = self._prepared
         if settings.context == "retrieved":
             prepared = with_retrieved(prepared, self._library.tuned(task.config, chat, base))
-        rows = rows_of(task, prepared, self._progress, base, chat)
-        self._mixture = rows.about
+        tokens = rows_of(task, prepared, self._progress, base, chat)
+        self._mixture = tokens.about
         self._model, self._model_is_base = attach(base, settings, self._config.seed), False
-        return train_attached(task, prepared, folder, self._progress, self._model, chat, rows, on_log=on_log)
+        return train_attached(task, prepared, folder, self._progress, self._model, chat, tokens, on_log=on_log)
 
     def _rehearse(self) -> None:
         """Fill in the answers of the untuned model where they are trained on: written once, whoever trains."""
@@ -301,21 +316,12 @@ class Bench:
             return Fixed(train, way.k, self._config.seed, self._prepared.task.stratum)
         if way.select == "nearest":
             return Nearest(train, way.k)
-        from burnish.models.embed import load_embedder
-
-        self._embedder = self._embedder or load_embedder(progress=self._progress)
-        return NearestByMeaning(train, way.k, self._embedder.embed)
+        return NearestByMeaning(train, way.k, self.embedder(EMBEDDING_MODEL).embed)
 
     def _embedding_probe(self) -> System:
-        from burnish.models.embed import hidden_states, load_embedder
         from burnish.systems.embedding_probe import EmbeddingProbe
 
-        name, base_dir = self._config.embedding_probe.model, self._task_file.base_dir
-        embedder = (
-            hidden_states(self._base())
-            if name == "base"
-            else load_embedder(name, base_dir=base_dir, progress=self._progress)
-        )
+        embedder = self.embedder(self._config.embedding_probe.model)
         probe = EmbeddingProbe(self._prepared.task, self._prepared.split.train, embedder.embed, self._progress)
         self._folder.update(embedding_probe={"model": embedder.name} | probe.about)
         return probe

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from burnish import measure
 from burnish.advice.learning_curve import FARTHEST
 from burnish.advice.result import CurvePoint
 from burnish.advising.advise import advise, record
-from burnish.advising.curves import Points, curve_of, sizes, small_training
+from burnish.advising.curves import Points, curve_of, rows_seen, sizes, small_training
 from burnish.advising.held_out import hold_out, nested
 from burnish.advising.models import rank_models
 from burnish.config import TrainingConfig, load_task, task_from
@@ -70,6 +71,13 @@ def test_the_probe_is_recommended_where_meaning_tells_the_label(tmp_path: Path) 
     tuned = next(curve for curve in found.curves if curve.system == "tuned")
     assert [point.rows for point in tuned.points] == [50, 100, 150]
     assert tuned.rows == found.rows == 160
+    probe = next(curve for curve in found.curves if curve.system == "embedding_probe")
+    assert [(point.rows, point.seed) for point in probe.points] == [
+        *itertools.product((50, 100), range(3)),
+        (160, 0),
+    ]
+    measured = next(one for one in found.systems if one.system == "embedding_probe")
+    assert probe.points[-1].value == measured.metrics[found.metric].value
     forecast = next(one for one in found.facts.systems if one.name == "tuned")
     assert forecast.forecast
     assert forecast.value == tuned.value
@@ -196,26 +204,40 @@ def test_too_few_rows_to_hold_any_out(tmp_path: Path) -> None:
         advise(task, runs_dir=tmp_path / "runs")
 
 
-@given(st.integers(0, 100_000), st.integers(50, 5_000))
-def test_sizes_double_and_end_at_what_there_is(rows: int, most: int) -> None:
-    found = sizes(rows, most)
+@given(st.integers(0, 100_000), st.none() | st.integers(50, 5_000), st.sampled_from([2, 4]))
+def test_sizes_grow_by_a_factor_and_end_at_what_there_is(rows: int, most: int | None, factor: int) -> None:
+    found, top = sizes(rows, most, factor), min(rows, most or rows)
     assert list(found) == sorted(set(found))
-    assert all(50 <= size <= min(rows, most) for size in found)
-    assert all(after <= 2 * before for before, after in itertools.pairwise(found))
-    if min(rows, most) >= 63:
-        assert found[-1] * 1.25 >= min(rows, most)
+    assert all(50 <= size <= top for size in found)
+    assert all(after <= 1.25 * factor * before for before, after in itertools.pairwise(found))
+    assert found[-1:] == ((top,) if top >= 50 else ())
 
 
-@given(st.integers(1, 10_000), st.floats(0.1, 20), st.integers(1, 64))
-def test_a_small_training_takes_enough_steps_and_never_fewer_epochs_than_the_task(
-    rows: int, epochs: float, batch: int
+@given(
+    st.integers(50, 20_000),
+    st.floats(0.001, 1),
+    st.floats(0.1, 20),
+    st.integers(1, 64),
+    st.none() | st.integers(1, 5_000),
+)
+def test_small_trainings_lead_to_the_real_one(
+    whole: int, share: float, epochs: float, batch: int, most: int | None
 ) -> None:
-    settings = TrainingConfig(num_epochs=epochs, batch_size=batch)
-    small = small_training(settings, rows)
-    assert small.num_epochs >= epochs
-    assert small.num_epochs <= max(epochs, 10)
-    steps = max(1.0, rows / batch) * small.num_epochs
-    assert steps >= 59.9 or small.num_epochs >= 10
+    settings = TrainingConfig(num_epochs=epochs, batch_size=batch, max_steps=most)
+    rows = max(1, round(share * whole))
+
+    def steps(rows: int) -> float:
+        return small_training(settings, rows, whole).num_epochs * rows / batch
+
+    own = min(epochs * whole / batch, most or math.inf)
+    assert steps(whole) == pytest.approx(own)
+    assert steps(rows) <= own * (1 + 1e-9)
+    assert steps(rows) <= steps(min(whole, 2 * rows)) * (1 + 1e-9)
+    small = small_training(settings, rows, whole)
+    assert small.max_steps is None
+    assert small.num_epochs >= own * batch / whole * (1 - 1e-9)
+    assert steps(rows) >= 0.999 * min(30, own) or small.num_epochs >= 10
+    assert rows_seen(settings, rows, whole) == pytest.approx(steps(rows) * batch)
 
 
 def test_a_curve_ends_at_ten_times_the_rows_trained_on(tmp_path: Path) -> None:

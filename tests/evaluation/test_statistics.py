@@ -420,7 +420,7 @@ def test_a_higher_level_never_gives_a_narrower_interval():
 
 
 def differing(rng, groups, each, alike):
-    """Answers of two systems that are equally good, in groups of rows: a share `alike` of the rows has its group's."""
+    """Counts of two equally good systems, rows in groups; a share `alike` of the rows has its group's score."""
     units = np.repeat(np.arange(groups), each)
     rows, shared = rng.random((2, groups * each)), np.repeat(rng.random((2, groups)), each, axis=1)
     scores = np.where(rng.random(groups * each) < alike, shared, rows) ** 3

@@ -7,7 +7,7 @@ from transformers import AutoModel, AutoTokenizer
 
 from burnish.errors import ModelError
 from burnish.models.catalog import EMBEDDERS, EMBEDDING_MODEL
-from burnish.models.embed import load_embedder
+from burnish.models.embed import Remembered, load_embedder
 from burnish.models.wheels import fetch_member
 
 TEXTS = [
@@ -58,6 +58,23 @@ def test_second_time_comes_from_the_cache(embedder, tmp_path, monkeypatch):
     (tmp_path / "embeddings").rename(tmp_path / "moved")
     (tmp_path / "embeddings").write_text("in the way: the cache cannot be written")
     assert np.array_equal(embedder.embed(TEXTS), first)
+
+
+def test_a_text_of_overlapping_lists_is_read_once(embedder, tmp_path, monkeypatch):
+    monkeypatch.setenv("BURNISH_CACHE", str(tmp_path))
+    remembered, read = Remembered(embedder), []
+    note = lambda done, total: read.append(total)  # noqa: E731
+    first = remembered.embed(TEXTS[:3], note)
+    both = remembered.embed([*TEXTS[1:], TEXTS[1]], note)
+    assert read[-1] == 2  # the two that the first list did not have
+    np.testing.assert_array_equal(both[:2], first[1:])
+    np.testing.assert_array_equal(both[-1], first[1])
+    np.testing.assert_allclose(both[2:4], embedder.embed(TEXTS[3:]), atol=1e-6)
+    before = len(read)
+    remembered.embed(TEXTS[:3], note)
+    assert len(read) == before
+    remembered.embed(TEXTS[:3], note, keep=False)
+    assert len(read) > before
 
 
 def test_other_models_are_refused(tmp_path):

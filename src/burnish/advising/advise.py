@@ -20,12 +20,13 @@ from burnish.advice.result import Advice, Curve
 from burnish.advising.curves import SIZES_NEEDED, Points, curve_of, probe_points, sizes, tuned_points
 from burnish.advising.evidence import facts_of
 from burnish.advising.held_out import hold_out
-from burnish.advising.labels import embedder_of, with_doubts
+from burnish.advising.labels import with_doubts
 from burnish.advising.models import rank_models
 from burnish.config import LoadedTask, TaskConfig, load_task, task_from
 from burnish.errors import ConfigError
 from burnish.evaluation.evaluate import compare, evaluate, primary_value
 from burnish.measure import Bench
+from burnish.models.catalog import EMBEDDING_MODEL
 from burnish.prepare import Prepared, prepare
 from burnish.progress import Progress, Silent
 from burnish.records import Evaluation, Json, Paired, Prediction
@@ -44,7 +45,7 @@ from burnish.runs import (
 KNOWING = "right_document"
 KIND, NOUN = "advise", "advice"
 RESULT, PAGE = "advice.json", "advice.html"
-EXAMPLES, CURVE_ROWS, MINUTES = 200, 400, 15.0
+EXAMPLES, MINUTES = 200, 10.0
 LADDER = ("majority", "prompt", "few_shot", "embedding_probe", "rag")
 
 
@@ -53,7 +54,7 @@ def advise(
     *,
     systems: Sequence[str] | None = None,
     examples: int = EXAMPLES,
-    curve_rows: int = CURVE_ROWS,
+    curve_rows: int | None = None,
     minutes: float = MINUTES,
     train: bool = True,
     models: Sequence[str] = (),
@@ -66,9 +67,9 @@ def advise(
     """Measure what is cheaper than fine-tuning, forecast what fine-tuning would bring, and recommend one of them.
 
     systems: names to measure (default: those that suit the task). examples: held out of the training part to measure
-    on; the sealed test is not read. curve_rows: the most rows of a small training; minutes: for all of them together
-    (three are made whatever they take); train: whether any is made. models: candidates
-    to rank for the task beside its own. resume: go on with the newest advice of the task.
+    on; the sealed test is not read. curve_rows: the most rows of a small training (None: all there are); minutes:
+    for all of them together (three are made whatever they take); train: whether any is made. models: candidates to
+    rank for the task beside its own. resume: go on with the newest advice of the task.
     Raises BurnishError for everything that the user can mend, Interrupted with what was measured kept.
     """
     loaded = (
@@ -102,18 +103,19 @@ def advise(
         if any(finding.severity == "error" for finding in prepared.report.findings):
             facts = facts_of(config, prepared.report, len(prepared.split.train), (), (), ())
             return _keep(folder, config, prepared, facts, (), (), (), clock)
+        held = hold_out(prepared, config, examples)
+        bench = Bench(loaded, held, _bench_folder(folder), progress)
         if "embedding_probe" in names:
             with clock("labels"):
-                embedder = embedder_of(config.embedding_probe.model, loaded.base_dir, progress)
-                prepared = prepared._replace(report=with_doubts(prepared, embedder, progress))
-        held = hold_out(prepared, config, examples)
+                judge = bench.embedder(_judging(config))
+                held = held._replace(report=with_doubts(prepared, judge.embed, progress))
         progress.stage(
             "hold out", f"{len(held.split.test)} of the training rows to measure on, {len(held.split.train):,} left"
         )
-        evaluations, pairs = _measure(loaded, held, folder, names, clock, progress)
-        knowledge = _knowledge(loaded, held, folder, names, clock, progress)
-        curves = _curves(loaded, held, folder, names, clock, progress, curve_rows, minutes if train else None)
-        facts = facts_of(config, prepared.report, len(held.split.train), evaluations, pairs, curves, knowledge)
+        evaluations, pairs = _measure(bench, held, folder, names, clock, progress, config.seed)
+        knowledge = _knowledge(bench, held, folder, names, clock, progress, config.seed)
+        curves = _curves(bench, config, held, folder, names, clock, progress, curve_rows, minutes if train else None)
+        facts = facts_of(config, held.report, len(held.split.train), evaluations, pairs, curves, knowledge)
         ranked: tuple[Ranked, ...] = ()
         if models:
             with clock("models"):
@@ -134,6 +136,12 @@ class _Clock:
             yield
         finally:
             self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - began
+
+
+def _judging(config: TaskConfig) -> str:
+    """The embedding model that labels are judged with: the probe's own, the default where that is the base."""
+    name = config.embedding_probe.model
+    return EMBEDDING_MODEL if name == "base" else name
 
 
 def _systems(config: TaskConfig, wanted: Sequence[str] | None) -> tuple[str, ...]:
@@ -162,11 +170,10 @@ def _systems(config: TaskConfig, wanted: Sequence[str] | None) -> tuple[str, ...
 
 
 def _measure(
-    loaded: LoadedTask, held: Prepared, folder: Path, names: Sequence[str], clock: _Clock, progress: Progress
+    bench: Bench, held: Prepared, folder: Path, names: Sequence[str], clock: _Clock, progress: Progress, seed: int
 ) -> tuple[list[Evaluation], list[Paired]]:
     """Every system on the held-out examples, and every two of them compared."""
-    bench = Bench(loaded, held, _bench_folder(folder), progress)
-    test, seed = held.split.test, loaded.config.seed
+    test = held.split.test
     evaluations: list[Evaluation] = []
     answers: dict[str, list[Prediction]] = {}
     for name in names:
@@ -187,7 +194,7 @@ def _measure(
 
 
 def _knowledge(
-    loaded: LoadedTask, held: Prepared, folder: Path, names: Sequence[str], clock: _Clock, progress: Progress
+    bench: Bench, held: Prepared, folder: Path, names: Sequence[str], clock: _Clock, progress: Progress, seed: int
 ) -> KnowledgeFact | None:
     """Does the right document in the prompt repair the errors? None where no held-out example names one."""
     named = [place for place, example in enumerate(held.split.test) if example.document is not None]
@@ -198,10 +205,9 @@ def _knowledge(
     with clock("the right document"):
         if not path.exists():
             progress.stage("system", f"the prompt with the right document on {len(examples)} examples")
-            bench = Bench(loaded, held, _bench_folder(folder), progress)
             write_predictions(path, bench.predict(KNOWING, examples))
     answers = read_predictions(folder / "predictions" / "prompt.jsonl")
-    without, seed = [answers[place] for place in named], loaded.config.seed
+    without = [answers[place] for place in named]
     knowing = read_predictions(path)
     pair = compare(held.task, examples, knowing, without, candidate=KNOWING, baseline="prompt", seed=seed)
     return KnowledgeFact(
@@ -224,30 +230,26 @@ def _bench_folder(folder: Path) -> RunFolder:
 
 
 def _curves(
-    loaded: LoadedTask,
+    bench: Bench,
+    config: TaskConfig,
     held: Prepared,
     folder: Path,
     names: Sequence[str],
     clock: _Clock,
     progress: Progress,
-    most: int,
+    most: int | None,
     minutes: float | None,
 ) -> list[Curve]:
     """Learning curves of the embedding probe and of the model itself. minutes: None for no training of the latter."""
-    config, points = loaded.config, Points(folder)
-    rows = len(held.split.train)
-    if "embedding_probe" in names and len(sizes(rows, rows)) >= SIZES_NEEDED:
+    points, rows = Points(folder), len(held.split.train)
+    if "embedding_probe" in names and len(sizes(rows)) >= SIZES_NEEDED:
+        whole = read_predictions(folder / "predictions" / "embedding_probe.jsonl"), clock.seconds["embedding_probe"]
         with clock("curve of the embedding probe"):
-            bench = _bench_folder(folder)
-            probe_points(
-                held,
-                points,
-                progress,
-                lambda part: Bench(loaded, part, bench, progress).system("embedding_probe"),
-            )
+            progress.stage("curve", "embedding probes of growing parts of the rows")
+            probe_points(held, points, progress, bench.embedder(config.embedding_probe.model).embed, whole)
     if minutes is not None and len(sizes(rows, most)) >= SIZES_NEEDED:
         with clock("small trainings"):
-            stopped = tuned_points(loaded, held, folder, points, progress, most=most, seconds=60 * minutes)
+            stopped = tuned_points(bench, held, folder, points, progress, most=most, seconds=60 * minutes)
         if stopped:
             progress.notice(stopped)
     found = (

@@ -2,57 +2,60 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from burnish.advice.learning_curve import FARTHEST, Reach
 from burnish.advice.result import Curve, CurvePoint, fitted
 from burnish.advising.held_out import nested
-from burnish.config import LoadedTask, TaskConfig, TrainingConfig
+from burnish.config import TrainingConfig
 from burnish.evaluation.evaluate import primary_value
 from burnish.measure import Bench
 from burnish.prepare import Prepared
-from burnish.progress import Progress
+from burnish.progress import Progress, Silent
 from burnish.records import Example, Prediction
-from burnish.runs import RunFolder, append_jsonl, from_json, read_jsonl, to_json, write_predictions
+from burnish.runs import append_jsonl, from_json, read_jsonl, to_json, write_predictions
+from burnish.systems.base import Embeds
 
 SMALLEST = 50  # rows of the first training
 SIZES_NEEDED = 3  # for a curve
-LEAST_STEPS = 60  # optimizer steps of a small training: fewer say more of the steps than of the rows
+LEAST_STEPS = 30  # optimizer steps of a small training, where the task's own takes as many
 MOST_EPOCHS = 10.0
 VALIDATION = 100  # examples whose loss chooses the checkpoint
 PROBE_SEEDS = 3
+MANY = 1000  # rows from which the probe is fitted once, and sizes lie further apart
 POINTS = "curve.jsonl"
 
 
-def sizes(rows: int, most: int) -> tuple[int, ...]:
-    """SMALLEST, and doublings of it, up to `most` and to the rows there are; all of them as the last one if they are
-    no more than `most`. Fewer than three where there are too few rows."""
-    top = min(rows, most)
-    found = []
-    size = SMALLEST
-    while size < top:
+def sizes(rows: int, most: int | None = None, factor: int = 2) -> tuple[int, ...]:
+    """SMALLEST and on by `factor`, ending at `most` rows or at all that there are. Fewer than three for few rows."""
+    top = rows if most is None else min(rows, most)
+    found, size = [], SMALLEST
+    while 1.25 * size <= top:
         found.append(size)
-        size *= 2
-    if top >= SMALLEST and (not found or top >= 1.25 * found[-1]):
-        found.append(top)
-    return tuple(found)
+        size *= factor
+    return (*found, top) if top >= SMALLEST else ()
 
 
-def small_training(training: TrainingConfig, rows: int) -> TrainingConfig:
-    """The task's own settings for a training on few rows: more epochs where its own would take too few steps, the
-    loss chooses, no early end."""
-    steps_an_epoch = max(1.0, rows / training.batch_size)
-    epochs = max(training.num_epochs, min(MOST_EPOCHS, LEAST_STEPS / steps_an_epoch))
+def small_training(training: TrainingConfig, rows: int, whole: int) -> TrainingConfig:
+    """The task's own settings for a training on `rows` of the `whole` rows: the loss chooses, no early end.
+
+    Steps grow with the square root of the rows, so that they, too, end at those of the task's own training; what
+    the curve tells of `whole` rows is then that training. The task's epochs alone would leave few rows untrained,
+    as many steps for all would cost as much as the real one each time.
+    """
+    epochs = _epochs(training, rows, whole)
     return training.model_copy(
         update={
             "num_epochs": epochs,
+            "max_steps": None,
             "eval_examples": 0,
             "select_by": "loss",
             "evals_per_epoch": 3 / epochs,
@@ -61,6 +64,20 @@ def small_training(training: TrainingConfig, rows: int) -> TrainingConfig:
             "keep_checkpoints": 1,
         }
     )
+
+
+def rows_seen(training: TrainingConfig, rows: int, whole: int) -> float:
+    """Rows that such a training computes, each as often as it is seen."""
+    return rows * _epochs(training, rows, whole)
+
+
+def _epochs(training: TrainingConfig, rows: int, whole: int) -> float:
+    steps = training.num_epochs * whole / training.batch_size
+    if training.max_steps is not None:
+        steps = min(steps, training.max_steps)
+    own = steps * training.batch_size / whole
+    wanted = max(min(LEAST_STEPS, steps), steps * math.sqrt(rows / whole))
+    return min(max(own, wanted * training.batch_size / rows), max(own, MOST_EPOCHS))
 
 
 class Points:
@@ -86,31 +103,45 @@ class Points:
         return point
 
 
-def probe_points(prepared: Prepared, points: Points, progress: Progress, make: Callable[[Prepared], Any]) -> None:
-    """The embedding probe on growing parts of the rows, PROBE_SEEDS draws of each. make: a probe of such a part."""
+def probe_points(
+    prepared: Prepared,
+    points: Points,
+    progress: Progress,
+    embed: Embeds,
+    known: tuple[Sequence[Prediction], float] | None,
+) -> None:
+    """The embedding probe on growing parts of the rows, PROBE_SEEDS draws of each small one.
+
+    known: answers of the probe that all rows were given to, and the seconds that it took.
+    """
+    from burnish.systems.embedding_probe import EmbeddingProbe
+
     train, examples = prepared.split.train, prepared.split.test
-    for rows in sizes(len(train), len(train)):
-        for seed in range(PROBE_SEEDS if rows < len(train) else 1):
+    wanted = sizes(len(train), factor=2 if len(train) < MANY else 4)
+    every = [(rows, seed) for rows in wanted for seed in range(PROBE_SEEDS if rows < min(MANY, len(train)) else 1)]
 
-            def measure(rows: int = rows, seed: int = seed) -> CurvePoint:
-                part = nested(prepared, rows, seed)
-                began = time.perf_counter()
-                system = make(part)
-                seconds = time.perf_counter() - began
-                predictions = system.predict(examples, progress)
-                return _point("embedding_probe", rows, seed, prepared, examples, predictions, seconds)
+    def fit(rows: int, seed: int) -> CurvePoint:
+        if known is not None and rows == len(train):
+            return _point("embedding_probe", rows, seed, prepared, examples, *known)
+        began = time.perf_counter()
+        probe = EmbeddingProbe(prepared.task, nested(prepared, rows, seed).split.train, embed, Silent())
+        seconds = time.perf_counter() - began
+        predictions = probe.predict(examples, Silent())
+        return _point("embedding_probe", rows, seed, prepared, examples, predictions, seconds)
 
-            points.take("embedding_probe", rows, seed, measure)
+    for number, (rows, seed) in enumerate(every):
+        points.take("embedding_probe", rows, seed, partial(fit, rows, seed))
+        progress.advance("probes", number + 1, len(every))
 
 
 def tuned_points(
-    loaded: LoadedTask,
+    bench: Bench,
     prepared: Prepared,
     folder: Path,
     points: Points,
     progress: Progress,
     *,
-    most: int,
+    most: int | None,
     seconds: float,
 ) -> str | None:
     """Small trainings of the model itself, one a size, as long as the next one is likely to end within `seconds`.
@@ -118,35 +149,34 @@ def tuned_points(
     The first three sizes are trained whatever they take. Returns why it stopped before `most` rows, None if it did
     not. Raises TrainingError and Interrupted as training does.
     """
-    began = time.perf_counter()
-    wanted = sizes(len(prepared.split.train), most)
-    for number, rows in enumerate(wanted):
-        spent = time.perf_counter() - began
-        if number >= SIZES_NEEDED and spent + _likely(points.of("tuned"), rows, loaded.config) > seconds:
-            return f"a training on {rows:,} rows would take longer than the {seconds / 60:g} minutes allowed"
-        points.take("tuned", rows, 0, lambda rows=rows: _train(loaded, prepared, folder, rows, progress))  # type: ignore[misc]
+    began, whole = time.perf_counter(), len(prepared.split.train)
+    for number, rows in enumerate(sizes(whole, most)):
+        left = seconds - (time.perf_counter() - began)
+        if number >= SIZES_NEEDED and _likely(points.of("tuned"), rows, prepared, bench.settings) > left:
+            return f"no training on {rows:,} rows: all would take longer than the {seconds / 60:g} minutes allowed"
+        points.take("tuned", rows, 0, partial(_train, bench, prepared, folder, rows, progress))
     return None
 
 
-def _likely(known: Sequence[CurvePoint], rows: int, config: TaskConfig) -> float:
-    """Seconds of the next training, by the rows that the last one saw; and as long again for its answers as then."""
-    last = known[-1]
-    seen = last.rows * small_training(config.training, last.rows).num_epochs
-    return float(last.seconds) * rows * small_training(config.training, rows).num_epochs / max(seen, 1.0)
+def _likely(known: Sequence[CurvePoint], rows: int, prepared: Prepared, training: TrainingConfig) -> float:
+    """Seconds of the next training, by the rows that the last one saw, and of its answers."""
+    last, whole = known[-1], len(prepared.split.train)
+    share = rows_seen(training, rows, whole) / rows_seen(training, last.rows, whole)
+    return float(last.seconds) * share + last.seconds_per_example * len(prepared.split.test)
 
 
-def _train(loaded: LoadedTask, prepared: Prepared, folder: Path, rows: int, progress: Progress) -> CurvePoint:
+def _train(bench: Bench, prepared: Prepared, folder: Path, rows: int, progress: Progress) -> CurvePoint:
     """One small training and its answers, which are kept; its checkpoints are not."""
     progress.stage("curve", f"training on {rows:,} rows")
     part = nested(prepared, rows, 0)
     part = part._replace(split=replace(part.split, validation=part.split.validation[:VALIDATION]))
     place = folder / "trainings" / f"{rows:06d}"
     place.mkdir(parents=True, exist_ok=True)
-    bench = Bench(loaded, part, RunFolder(folder), progress)
     began = time.perf_counter()
-    bench.fit(small_training(loaded.config.training, rows), place)
+    bench.fit(small_training(bench.settings, rows, len(prepared.split.train)), place, rows=part)
     seconds = time.perf_counter() - began
     predictions = bench.predict_fitted(prepared.split.test)
+    bench.release()
     shutil.rmtree(place / "checkpoints", ignore_errors=True)
     write_predictions(folder / "predictions" / f"{name_of(rows)}.jsonl", predictions)
     return _point("tuned", rows, 0, prepared, prepared.split.test, predictions, seconds)

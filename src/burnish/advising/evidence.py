@@ -9,7 +9,7 @@ from burnish.advice.cost_report import HERE, CostInputs, SystemUse, cost_report
 from burnish.advice.facts import CurveFact, DataFacts, Difference, Facts, KnowledgeFact, SystemFact, SystemKind
 from burnish.advice.prices import price_list
 from burnish.advice.result import Curve
-from burnish.advising.curves import later, small_training
+from burnish.advising.curves import later, rows_seen
 from burnish.config import TaskConfig
 from burnish.records import DataReport, Evaluation, Paired
 
@@ -154,8 +154,8 @@ def request_costs(config: TaskConfig, evaluations: Sequence[Evaluation], tuned: 
         uses.append(
             SystemUse("tuned", last.prompt_tokens, last.completion_tokens, HERE, last.seconds_per_example, tuned=True)
         )
-        seen = last.rows * small_training(config.training, last.rows).num_epochs
-        seconds[HERE] = last.seconds * tuned.rows * config.training.num_epochs / max(seen, 1.0)
+        whole = rows_seen(config.training, tuned.rows, tuned.rows)
+        seconds[HERE] = last.seconds * whole / rows_seen(config.training, last.rows, tuned.rows)
     wages = [] if settings.hourly_wage is None else [f"labour/labelling={settings.hourly_wage}"]
     today = datetime.now(UTC).date()
     inputs = CostInputs(

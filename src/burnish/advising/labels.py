@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from burnish.prepare import Prepared
 from burnish.progress import Progress, teller
 
 if TYPE_CHECKING:
-    from burnish.models.embed import Embedder
     from burnish.records import DataReport
+    from burnish.systems.base import Embeds
 
 
-def with_doubts(prepared: Prepared, embedder: Embedder, progress: Progress) -> DataReport:
+def with_doubts(prepared: Prepared, embed: Embeds, progress: Progress) -> DataReport:
     """The check's report with the finding suspect_label, where there is one: of a sample of the training part.
 
     The finding's count is scaled to all rows, so that its share is that of the sample. Kinds without labels, and
@@ -30,17 +29,9 @@ def with_doubts(prepared: Prepared, embedder: Embedder, progress: Progress) -> D
     items = sampler.sample().items
     if not any(item.label is not None for item in items):
         return report
-    vectors = embedder.embed([item.text for item in items], teller(progress, "labels checked"))
+    vectors = embed([item.text for item in items], teller(progress, "labels checked"))
     check = check_labels(items, vectors)
     if check is None:
         return report
     found = [replace(one, count=round(one.count / check.rows * report.rows)) for one in suspect_findings(check)]
     return replace(report, findings=(*report.findings, *found))
-
-
-def embedder_of(name: str, base_dir: Path | None, progress: Progress) -> Embedder:
-    """The embedding model that labels are judged with: the probe's own, or the default where that is the base."""
-    from burnish.models.catalog import EMBEDDING_MODEL
-    from burnish.models.embed import load_embedder
-
-    return load_embedder(EMBEDDING_MODEL if name == "base" else name, base_dir=base_dir, progress=progress)

@@ -22,11 +22,12 @@ def advise(
         int, typer.Option("--examples", metavar="N", min=10, help="Rows held out of the training part to measure on.")
     ] = 200,
     curve_rows: Annotated[
-        int, typer.Option("--curve-rows", metavar="N", min=50, help="Most rows of a small training.")
-    ] = 400,
+        int | None,
+        typer.Option("--curve-rows", metavar="N", min=50, help="Most rows of a small training (default: all)."),
+    ] = None,
     minutes: Annotated[
         float, typer.Option("--minutes", metavar="M", min=0, help="For all small trainings; three are always made.")
-    ] = 15.0,
+    ] = 10.0,
     no_train: Annotated[
         bool, typer.Option("--no-train", help="Make no small trainings: cheap systems only.")
     ] = False,

@@ -112,6 +112,32 @@ class Embedder(NamedTuple):
         return result
 
 
+class Remembered:
+    """An embedding model that reads a text once: for many overlapping lists of texts, such as parts of one part.
+
+    name: the model's. With keep=False texts are computed anew, in the time that new ones take.
+    """
+
+    def __init__(self, embedder: Embedder) -> None:
+        self.name = embedder.name
+        self._embedder = embedder
+        self._known: dict[str, Vectors] = {}
+
+    def embed(
+        self, texts: Sequence[str], on_progress: Callable[[int, int], None] | None = None, *, keep: bool = True
+    ) -> Vectors:
+        """As `Embedder.embed`."""
+        if not keep:
+            return self._embedder.embed(texts, on_progress, keep=False)
+        unread = [text for text in dict.fromkeys(texts) if text not in self._known]
+        if unread:
+            self._known.update(zip(unread, self._embedder.embed(unread, on_progress), strict=True))
+        found = np.zeros((len(texts), self._embedder.dimension), dtype=np.float32)
+        for place, text in enumerate(texts):
+            found[place] = self._known[text]
+        return found
+
+
 def load_embedder(
     name: str = EMBEDDING_MODEL, *, base_dir: Path | None = None, progress: Progress | None = None
 ) -> Embedder:
