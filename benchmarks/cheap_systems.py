@@ -16,8 +16,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-from burnish.cheap import Cheap, cheap_systems
+from burnish.cheap import Measured, compared, measured
 from burnish.config import load_task
+from burnish.measure import Bench
 from burnish.prepare import prepare
 from burnish.progress import Silent
 from burnish.reports.terminal import TerminalProgress
@@ -40,16 +41,19 @@ def main() -> None:
         prepared = prepare(loaded, progress=Silent(), count_tokens=False)
         folder = new_run(Path(made), loaded.config.name, loaded.config.model_dump(mode="json", by_alias=True))
         names = arguments.systems or loaded.config.baselines
-        found = cheap_systems(loaded, prepared, folder, names, progress, part=arguments.part, rows=arguments.rows)
+        examples, seed = getattr(prepared.split, arguments.part)[: arguments.rows], loaded.config.seed
+        bench = Bench(loaded, prepared, folder, progress)
+        found = measured(bench, prepared.task, examples, names, progress, split=arguments.part, seed=seed)
+        paired = compared(prepared.task, examples, found, [(name, names[0]) for name in names[1:]], seed=seed)
         tried = read_jsonl(folder.path / "prompts.jsonl") if (folder.path / "prompts.jsonl").exists() else []
         record = folder.record()
     facts = {
         "task": loaded.config.name,
         "part": arguments.part,
         "train": len(prepared.split.train),
-        "examples": next(iter(found.evaluations.values())).examples,
+        "examples": len(examples),
         "systems": {name: _system(found, name) for name in found.evaluations},
-        "paired": to_json(found.paired),
+        "paired": to_json(paired),
         "tried": [{key: trial[key] for key in ("system", "k", "select", "metric", "value")} for trial in tried],
         "about": {key: record[key] for key in ("embedding_probe", "retrieval") if key in record},
         "seconds": round(time.perf_counter() - began, 1),
@@ -72,7 +76,7 @@ def _interval(one: dict[str, Any], sign: str) -> str:
     return f"{one['value']:{sign}.3f} ({one['low']:{sign}.3f} to {one['high']:{sign}.3f})"
 
 
-def _system(found: Cheap, name: str) -> dict[str, Any]:
+def _system(found: Measured, name: str) -> dict[str, Any]:
     evaluation = found.evaluations[name]
     made: dict[str, Any] = {
         "metrics": {

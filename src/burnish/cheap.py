@@ -1,65 +1,69 @@
-"""Systems that train no weights, measured on any part of the split: for benchmarks, and for advice."""
+"""Systems that train no weights, measured on examples: for advice and for benchmarks."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Literal, NamedTuple
+import time
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import NamedTuple
 
-from burnish.config import LoadedTask
 from burnish.evaluation.evaluate import compare, evaluate
 from burnish.measure import Bench
-from burnish.prepare import Prepared
 from burnish.progress import Progress
-from burnish.records import Evaluation, Paired, Prediction
-from burnish.runs import RunFolder
+from burnish.records import Evaluation, Example, Paired, Prediction
+from burnish.runs import read_predictions, write_predictions
+from burnish.tasks import Task
 
-Part = Literal["validation", "test"]
 
-
-class Cheap(NamedTuple):
-    """evaluations, predictions: by system, in the order asked for. paired: each system minus the first one."""
+class Measured(NamedTuple):
+    """By system, in the order asked for. seconds: it took here, none where its answers were there already."""
 
     evaluations: dict[str, Evaluation]
     predictions: dict[str, list[Prediction]]
-    paired: list[Paired]
+    seconds: dict[str, float]
 
 
-def cheap_systems(
-    loaded: LoadedTask,
-    prepared: Prepared,
-    folder: RunFolder,
+def measured(
+    bench: Bench,
+    task: Task,
+    examples: Sequence[Example],
     names: Sequence[str],
     progress: Progress,
     *,
-    part: Part = "validation",
-    rows: int | None = None,
-) -> Cheap:
-    """Let baselines answer the first `rows` examples of a part (None: all) and measure them as a run does.
+    split: str,
+    seed: int,
+    folder: Path | None = None,
+) -> Measured:
+    """Let baselines answer the examples and measure them as a run does.
 
-    names: of baselines; the task file need not list them. folder: keeps what was tried on validation. What a system
-    chose there (instruction, shots, passages) makes its values on validation a little too good; the sealed test is
-    asked only where part says so, and whoever asks writes the look down. Raises DataError, ModelError.
+    names: of baselines; the task file need not list them. split: what the examples are called. folder: keeps the
+    answers, which are not asked for again. What a system chose on validation (instruction, shots, passages) makes its
+    values there a little too good; who asks the sealed test writes the look down. Raises DataError, ModelError.
     """
-    examples = getattr(prepared.split, part)[:rows]
-    bench = Bench(loaded, prepared, folder, progress)
-    evaluations: dict[str, Evaluation] = {}
-    predictions: dict[str, list[Prediction]] = {}
+    found = Measured({}, {}, {})
     for name in names:
-        progress.stage("baseline", f"{name} on {len(examples)} examples of {part}")
-        answers = bench.predict(name, examples)
-        evaluations[name], predictions[name] = evaluate(
-            name, prepared.task, examples, answers, split=part, seed=loaded.config.seed
+        began = time.perf_counter()
+        path = None if folder is None else folder / f"{name.replace(':', '_')}.jsonl"
+        if path is not None and path.exists():
+            answers = read_predictions(path)
+        else:
+            progress.stage("system", f"{name} on {len(examples)} examples")
+            answers = bench.predict(name, examples)
+            if path is not None:
+                write_predictions(path, answers)
+        found.evaluations[name], found.predictions[name] = evaluate(
+            name, task, examples, answers, split=split, seed=seed
         )
-    paired = [
-        compare(
-            prepared.task,
-            examples,
-            predictions[name],
-            predictions[names[0]],
-            candidate=name,
-            baseline=names[0],
-            seed=loaded.config.seed,
-        )
-        for name in names[1:]
+        found.seconds[name] = time.perf_counter() - began
+    return found
+
+
+def compared(
+    task: Task, examples: Sequence[Example], found: Measured, pairs: Iterable[tuple[str, str]], *, seed: int
+) -> list[Paired]:
+    """The advantage of each pair's first system over its second, example by example."""
+    answers = found.predictions
+    return [
+        compare(task, examples, answers[one], answers[other], candidate=one, baseline=other, seed=seed)
+        for one, other in pairs
     ]
-    return Cheap(evaluations, predictions, paired)

@@ -22,14 +22,15 @@ from burnish.advising.evidence import facts_of
 from burnish.advising.held_out import hold_out
 from burnish.advising.labels import with_doubts
 from burnish.advising.models import rank_models
+from burnish.cheap import compared, measured
 from burnish.config import LoadedTask, TaskConfig, load_task, task_from
 from burnish.errors import ConfigError
-from burnish.evaluation.evaluate import compare, evaluate, primary_value
+from burnish.evaluation.evaluate import compare, primary_value
 from burnish.measure import Bench
 from burnish.models.catalog import EMBEDDING_MODEL
 from burnish.prepare import Prepared, prepare
 from burnish.progress import Progress, Silent
-from burnish.records import Evaluation, Json, Paired, Prediction
+from burnish.records import Evaluation, Json
 from burnish.reports.advice import write_advice_page
 from burnish.runs import (
     RunFolder,
@@ -112,7 +113,15 @@ def advise(
         progress.stage(
             "hold out", f"{len(held.split.test)} of the training rows to measure on, {len(held.split.train):,} left"
         )
-        evaluations, pairs = _measure(bench, held, folder, names, clock, progress, config.seed)
+        test, seed = held.split.test, config.seed
+        found = measured(
+            bench, held.task, test, names, progress, split="held_out", seed=seed, folder=folder / "predictions"
+        )
+        clock.seconds |= found.seconds
+        telling = [name for name in names if name != "majority"]
+        every = [(second, first) for first, second in combinations(telling, 2)]
+        pairs = compared(held.task, test, found, every, seed=seed)
+        evaluations = list(found.evaluations.values())
         knowledge = _knowledge(bench, held, folder, names, clock, progress, config.seed)
         curves = _curves(bench, config, held, folder, names, clock, progress, curve_rows, minutes if train else None)
         facts = facts_of(config, held.report, len(held.split.train), evaluations, pairs, curves, knowledge)
@@ -167,30 +176,6 @@ def _systems(config: TaskConfig, wanted: Sequence[str] | None) -> tuple[str, ...
             "the majority alone tells nothing", where="--systems", fix="add prompt or another system that answers"
         )
     return chosen
-
-
-def _measure(
-    bench: Bench, held: Prepared, folder: Path, names: Sequence[str], clock: _Clock, progress: Progress, seed: int
-) -> tuple[list[Evaluation], list[Paired]]:
-    """Every system on the held-out examples, and every two of them compared."""
-    test = held.split.test
-    evaluations: list[Evaluation] = []
-    answers: dict[str, list[Prediction]] = {}
-    for name in names:
-        path = folder / "predictions" / f"{name.replace(':', '_')}.jsonl"
-        with clock(name):
-            if not path.exists():
-                progress.stage("system", f"{name} on {len(test)} examples")
-                write_predictions(path, bench.predict(name, test))
-            evaluation, answers[name] = evaluate(
-                name, held.task, test, read_predictions(path), split="held_out", seed=seed
-            )
-        evaluations.append(evaluation)
-    pairs = [
-        compare(held.task, test, answers[second], answers[first], candidate=second, baseline=first, seed=seed)
-        for first, second in combinations([name for name in names if name != "majority"], 2)
-    ]
-    return evaluations, pairs
 
 
 def _knowledge(
