@@ -10,9 +10,15 @@ from typer.testing import CliRunner
 
 import burnish
 from burnish.cli import app
+from burnish.cli.estimate import of_task
 from burnish.errors import DataError, RunError
+from burnish.fit import chat_of, load_base, rows_of
 from burnish.models.adapters import read_info
+from burnish.prepare import prepare, token_counter
+from burnish.progress import Silent
+from burnish.retrieving import with_retrieved
 from burnish.runs import read_json, read_jsonl
+from burnish.searching import open_retriever, tuned_context
 from tiny import save_tiny
 
 ANIMALS = ("cat", "dog", "owl", "bee", "fox", "ant", "elk", "hen")
@@ -129,6 +135,50 @@ def test_a_document_that_is_not_there_is_named(tmp_path):
         burnish.run(task, runs_dir=tmp_path / "runs")
     assert "4 examples name a document" in str(error.value)
     assert "Did you mean owls.txt?" in str(error.value)
+
+
+def run_json(*arguments):
+    done = CliRunner().invoke(app, [*map(str, arguments), "--json"])
+    assert done.exit_code in (0, 1), done.output
+    return json.loads(done.stdout)
+
+
+def test_lengths_are_those_of_what_is_trained_on(tmp_path):
+    training = {"context": "retrieved", "max_steps": 1, "batch_size": 4, "lora_r": 4}
+    task = write_task(tmp_path, retrieval={"documents": "documents", "k": 1}, training=training)
+    loaded = burnish.load_task(task)
+    prepared = prepare(loaded)
+    base = load_base(loaded, Silent())
+    chat = chat_of(base)
+    searched = open_retriever(loaded.config, loaded.base_dir, Silent())
+    shown = with_retrieved(prepared, tuned_context(searched, prepared.task, chat, loaded.config, 512))
+    trained = rows_of(loaded, shown, Silent(), base, chat).train
+    lengths = token_counter(loaded, prepared.task, Silent())(prepared.split.train)
+    assert lengths == [item.tokens for item in trained]
+
+    tokens = run_json("tokens", task, "-n", 3)
+    assert [one["tokens"] for one in tokens["examples"]] == [list(item.sequences[0].tokens) for item in trained[:3]]
+    checked = run_json("check", task)
+    everything = [*prepared.split.train, *prepared.split.validation, *prepared.split.test]
+    longest = max(token_counter(loaded, prepared.task, Silent())(everything))
+    assert checked["stats"]["tokens"]["max"] == prepared.report.stats["tokens"]["max"] == longest
+
+    # Here words alone find the passage that words and meaning find.
+    question = of_task(task, [], 0, True)
+    assert (question.rows, question.tokens) == (len(trained), sum(lengths))
+    assert run_json("estimate", task)["passages"].startswith("1 passage an input, found by words alone")
+
+
+def test_lengths_have_the_most_passages_while_their_number_is_open(tmp_path):
+    task = write_task(tmp_path)  # k: [1, 2]
+    lengths = {}
+    for k in ("[1,2]", "1", "2"):
+        tokens = run_json("tokens", task, "--set", f"retrieval.k={k}", "-n", 4)
+        lengths[k] = [len(one["tokens"]) for one in tokens["examples"]]
+    assert lengths["[1,2]"] == lengths["2"]
+    assert all(two > one for one, two in zip(lengths["1"], lengths["2"], strict=True))
+    told = " ".join(CliRunner().invoke(app, ["check", str(task)]).stderr.split())
+    assert "lengths are counted with 2 passages an input, the most that retrieval.k allows" in told
 
 
 def test_changed_documents_stop_a_resumed_run(finished, tmp_path):

@@ -13,8 +13,9 @@ from burnish.mixing import mixed_rows
 from burnish.prepare import Prepared
 from burnish.progress import Progress
 from burnish.records import Json, Message, Prediction, TrainingResult
-from burnish.retrieving import open_retriever, tuned_context, with_retrieved
+from burnish.retrieving import with_retrieved
 from burnish.runs import to_json, write_predictions
+from burnish.searching import open_retriever, tuned_context
 from burnish.tasks import Task
 from burnish.tasks.preference import Preference, is_pair
 from burnish.trust import VALIDATION_ANSWERS

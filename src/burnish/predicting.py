@@ -19,8 +19,8 @@ from burnish.measure import Bench
 from burnish.prepare import prepare
 from burnish.progress import Progress, Silent
 from burnish.records import Example, Message, Prediction, Source
-from burnish.retrieving import open_retriever, tuned_context
 from burnish.runs import RunFolder, read_jsonl
+from burnish.searching import open_retriever, tuned_context
 from burnish.systems.rag import WithContext
 from burnish.tasks import make_task
 from burnish.trust import calibrated

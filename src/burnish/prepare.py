@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from burnish.config import LoadedTask
 from burnish.data.check import check_examples
@@ -13,14 +13,19 @@ from burnish.data.checks.masking import masked_problem
 from burnish.data.fingerprint import combined, examples_fingerprint
 from burnish.data.load import Reading, read_examples
 from burnish.data.mixture import Extra, mixture_leaks
+from burnish.data.places import near
 from burnish.data.reasons import told
 from burnish.data.split import split_examples, split_given
 from burnish.errors import DataError, Problem, shorten
 from burnish.mixing import read_extras
 from burnish.progress import Progress, Silent
 from burnish.records import DataReport, Example, Json, Split
+from burnish.searching import as_trained, most_passages
 from burnish.tasks import Task, have_shared_tools, make_task, target_error
 from burnish.tasks.preference import check_pairs, learned_answers
+
+if TYPE_CHECKING:
+    from burnish.models.chat import Chat
 
 SHOWN = 20
 PLACES = 1000  # of a finding, in data_report.json
@@ -137,11 +142,6 @@ def reading_options(loaded: LoadedTask) -> dict[str, Any]:
     }
 
 
-def near(path: Path) -> Path:
-    """Relative to the working directory where the file is below it: messages name places as the user would."""
-    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
-
-
 def _labels(loaded: LoadedTask, examples: Sequence[Example]) -> tuple[str, ...]:
     if loaded.config.kind != "classification":
         return ()
@@ -184,22 +184,26 @@ def _split(loaded: LoadedTask, task: Task, parts: dict[str, list[Example]]) -> S
 
 
 def token_counter(loaded: LoadedTask, task: Task, progress: Progress) -> Callable[[Sequence[Example]], list[int]]:
-    """Token lengths of examples as they would be trained on, prompt and (the longer) answer together."""
-    chat: list[Any] = []
+    """Token lengths of examples as they would be trained on: passages, prompt and (the longer) answer together."""
+    made: list[tuple[Chat, Callable[[Sequence[Example]], list[Example]]]] = []
 
     def count(examples: Sequence[Example]) -> list[int]:
         from burnish.models.chat import Chat
         from burnish.models.load import load_tokenizer
 
-        if not chat:
-            chat.append(Chat(load_tokenizer(loaded.config.model, base_dir=loaded.base_dir, progress=progress)))
+        if not made:
+            chat = Chat(load_tokenizer(loaded.config.model, base_dir=loaded.base_dir, progress=progress))
+            made.append((chat, as_trained(loaded, task, chat, progress)))
+            if loaded.config.training.context == "retrieved":
+                progress.notice(f"lengths are counted with {most_passages(loaded.config)}")
+        chat, shown = made[0]
         full = loaded.config.training.prompt == "full"
         return [
             max(
-                len(chat[0].render(task.messages(example, full=full), answer).tokens)
+                len(chat.render(task.messages(example, full=full), answer).tokens)
                 for _, answer in learned_answers(task, example)
             )
-            for example in examples
+            for example in shown(examples)
         ]
 
     return count

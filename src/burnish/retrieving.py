@@ -1,4 +1,4 @@
-"""Retrieval in a run: the documents read and searched, and what examples are shown of them."""
+"""Retrieval in a run: the number of passages, the run's own documents, and what it writes down of them."""
 
 from __future__ import annotations
 
@@ -6,18 +6,16 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import replace
 from difflib import get_close_matches
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from burnish.config import LoadedTask, TaskConfig
-from burnish.data.documents import load_documents
-from burnish.data.passages import passages_of
 from burnish.errors import DataError, Problem, RunError, shorten
-from burnish.prepare import Prepared, near
+from burnish.prepare import Prepared
 from burnish.progress import Progress
 from burnish.records import Example, Json
 from burnish.runs import RunFolder
-from burnish.systems.rag import Context, Fits, RightDocument
+from burnish.searching import context_of, fitting, open_retriever, passage_counts, tuned_context, with_count
+from burnish.systems.rag import Context, RightDocument
 from burnish.systems.retrieval import Retriever
 from burnish.tasks import Task
 
@@ -25,33 +23,14 @@ if TYPE_CHECKING:
     from burnish.models.chat import Chat
     from burnish.models.load import Loaded
 
-AUTO_K = (1, 2, 3, 5)
 SELECT = "passages"  # what a way of prompting calls it
 _SHOWN = 20
 
 
 def passage_ways(config: TaskConfig) -> dict[str, tuple[Any, ...]]:
     """The values to try of each part of a way of prompting with passages, those used untried first."""
-    k = config.retrieval.k
-    sizes = AUTO_K if k == "auto" else tuple(sorted(set(k))) if isinstance(k, list) else (k,)
     instructions = tuple(dict.fromkeys([config.instruction, *config.prompt.instructions]))
-    return {"k": sizes, "select": (SELECT,), "instruction": instructions}
-
-
-def open_retriever(config: TaskConfig, base_dir: Path | None, progress: Progress) -> Retriever:
-    """The task's documents, cut into passages and embedded. Raises DataError and ModelError."""
-    from burnish.models.embed import load_embedder
-
-    settings = config.retrieval
-    documents = load_documents([near(path) for path in settings.documents], notice=progress.notice)
-    passages = [
-        passage
-        for document in documents
-        for passage in passages_of(document, longest=settings.passage_words, overlap=settings.overlap_words)
-    ]
-    progress.notice(f"{len(documents):,} documents, {len(passages):,} passages")
-    embedder = load_embedder(settings.model, base_dir=base_dir, progress=progress)
-    return Retriever(passages, embedder.embed, progress)
+    return {"k": passage_counts(config), "select": (SELECT,), "instruction": instructions}
 
 
 def refuse_unknown_documents(retriever: Retriever, examples: Sequence[Example]) -> None:
@@ -92,30 +71,6 @@ def about(retriever: Retriever) -> dict[str, Json]:
     return {"documents": documents, "passages": len(retriever.passages), "fingerprint": digest.hexdigest()}
 
 
-def context_of(
-    retriever: Retriever, k: int, task: Task, chat: Chat, config: TaskConfig, *, full: bool, length: int
-) -> Context:
-    """The k best passages, fewer where the prompt would leave no room for an answer in `length` tokens."""
-    return Context(retriever, k, fitting(task, chat, config, full=full, length=length))
-
-
-def fitting(task: Task, chat: Chat, config: TaskConfig, *, full: bool, length: int) -> Fits:
-    """Whether an example's prompt leaves room for an answer in `length` tokens."""
-    limit = length - min(config.generation.max_new_tokens, length // 2)
-
-    def fits(example: Example) -> bool:
-        return len(chat.prompt(task.messages(example, full=full))) <= limit
-
-    return fits
-
-
-def tuned_context(retriever: Retriever, task: Task, chat: Chat, config: TaskConfig, positions: int) -> Context:
-    """What the tuned model is shown, in training as in answering. positions: the model's context in tokens."""
-    training = config.training
-    length, full = min(training.max_length, positions), training.prompt == "full"
-    return context_of(retriever, first_k(config), task, chat, config, full=full, length=length)
-
-
 def with_retrieved(prepared: Prepared, context: Context) -> Prepared:
     """Train and validation with passages in front of every input; the sealed test as it is."""
 
@@ -128,13 +83,7 @@ def with_retrieved(prepared: Prepared, context: Context) -> Prepared:
 
 def settled(loaded: LoadedTask, k: int) -> LoadedTask:
     """The task with one number of passages: what is trained on is what is answered with."""
-    retrieval = loaded.config.retrieval.model_copy(update={"k": k})
-    return replace(loaded, config=loaded.config.model_copy(update={"retrieval": retrieval}))
-
-
-def first_k(config: TaskConfig) -> int:
-    """Passages in the prompt where k is settled."""
-    return int(passage_ways(config)["k"][0])
+    return replace(loaded, config=with_count(loaded.config, k))
 
 
 class Library:

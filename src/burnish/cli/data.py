@@ -135,7 +135,8 @@ def _check_task(
     """Streamed, with the task's own settings and its model's tokens."""
     from burnish.config import load_task
     from burnish.data.check import check_files
-    from burnish.prepare import near, reading_options, token_counter
+    from burnish.data.places import near
+    from burnish.prepare import reading_options, token_counter
     from burnish.tasks import make_task
 
     loaded = load_task(path, overrides)
@@ -228,13 +229,15 @@ def tokens(
 ) -> None:
     """Show training examples as the model sees them: prompt, and the labelled tokens it learns to write.
 
-    The examples are of the train part, never of the sealed test.
+    The examples are of the train part, never of the sealed test. With training.context: retrieved they have their
+    passages, as many as the run may choose.
     """
     from burnish.config import load_task
     from burnish.models.chat import Chat
     from burnish.models.load import load_tokenizer
     from burnish.prepare import prepare
     from burnish.reports.terminal import TerminalProgress
+    from burnish.searching import as_trained, most_passages
     from burnish.tasks.preference import learned_answers
 
     loaded = load_task(task, overrides or ())
@@ -245,12 +248,11 @@ def tokens(
         chat = Chat(load_tokenizer(loaded.config.model, base_dir=loaded.base_dir, progress=progress))
         for notice in chat.notices:
             progress.notice(notice)
+        shown = as_trained(loaded, prepared.task, chat, progress)(prepared.split.train[:number])
+        if loaded.config.training.context == "retrieved":
+            progress.notice(f"shown with {most_passages(loaded.config)}")
     with_labels = full or loaded.config.training.prompt == "full"
-    learned = [
-        (example, *one)
-        for example in prepared.split.train[:number]
-        for one in learned_answers(prepared.task, example)
-    ]
+    learned = [(example, *one) for example in shown for one in learned_answers(prepared.task, example)]
     rendered = [
         chat.render(prepared.task.messages(example, full=with_labels), answer) for example, _, answer in learned
     ]

@@ -24,7 +24,7 @@ DType = Literal["auto", "float32", "bfloat16", "float16"]
 
 class Question(NamedTuple):
     """What is to be estimated: work_at gives the work for a token budget and a device. rows, tokens: of one epoch of
-    a task, every row in full; answer: labelled ones among them."""
+    a task, every row in full; answer: labelled ones among them. passages: in words, what stands before the inputs."""
 
     shape: ModelShape
     setup: Setup
@@ -34,6 +34,7 @@ class Question(NamedTuple):
     rows: int = 0
     tokens: int = 0
     answer: int = 0
+    passages: str | None = None
 
 
 def estimate(
@@ -144,6 +145,7 @@ def of_task(task: Path, overrides: list[str], allow_bad_rows: int, quiet: bool) 
     from burnish.models.load import load_tokenizer
     from burnish.prepare import prepare
     from burnish.reports.terminal import TerminalProgress
+    from burnish.searching import as_trained, most_passages
     from burnish.training.encode import encode, refuse_too_long
     from burnish.training.estimate import Setup
     from burnish.training.objectives.make import make_objective
@@ -158,10 +160,11 @@ def of_task(task: Path, overrides: list[str], allow_bad_rows: int, quiet: bool) 
         shape = model_shape(config.model, loaded.base_dir)
         prepared = prepare(loaded, allow_bad_rows=allow_bad_rows, progress=progress, count_tokens=False)
         chat = Chat(load_tokenizer(config.model, base_dir=loaded.base_dir, progress=progress))
+        rows = as_trained(loaded, prepared.task, chat, progress, by_words=True)(prepared.split.train)
     limit = min(settings.max_length, shape.context)
     full = settings.prompt == "full"
     encoding = encode(
-        prepared.split.train,
+        rows,
         prepared.task,
         chat,
         full=full,
@@ -195,8 +198,11 @@ def of_task(task: Path, overrides: list[str], allow_bad_rows: int, quiet: bool) 
         )
 
     tokens, answer = (sum(getattr(item, name) for item in encoding.rows) for name in ("tokens", "labelled"))
-    count = len(encoding.rows)
-    return Question(shape, setup, settings.dtype, settings.tokens_per_batch, work_at, count, tokens, answer)
+    found = None
+    if settings.context == "retrieved":
+        found = f"{most_passages(config)}, found by words alone; training searches by meaning too"
+    budget, count = settings.tokens_per_batch, len(encoding.rows)
+    return Question(shape, setup, settings.dtype, budget, work_at, count, tokens, answer, found)
 
 
 def _answer(question: Question, setup: Setup, device: Device, *, fitting: bool) -> tuple[dict[str, Any], bool]:
@@ -253,6 +259,7 @@ def _record(question: Question, setup: Setup, device: Device, work: Work, found:
         "memory": {part: round(size) for part, size in found.memory._asdict().items()}
         | {"total": round(found.memory.total)},
         "work": work._asdict(),
+        "passages": question.passages,
         "flops": found.flops,
         "seconds": found.seconds,
         "kwh": found.kwh,

@@ -75,8 +75,8 @@ class Inspector:
         if self._wanted is False or (self._wanted is None and kind not in LABELLED):
             return None
         from burnish.data.inputs import read_inputs
+        from burnish.data.places import near
         from burnish.inspection.sample import REQUESTS, Sampler
-        from burnish.prepare import near
 
         self._sampler = Sampler(self._size, kind)
         if self._requests is not None:

@@ -39,9 +39,10 @@ def next_labels(
     They are no random sample: put them into the training part, not into the test.
     """
     from burnish.config import load_task
+    from burnish.data.places import near
     from burnish.inspection.next_labels import choose_next
     from burnish.inspection.sample import REQUESTS, Sampler
-    from burnish.prepare import near, read_labelled
+    from burnish.prepare import read_labelled
     from burnish.reports.inspection import choices_view
     from burnish.reports.terminal import TerminalProgress
     from burnish.runs import write_jsonl

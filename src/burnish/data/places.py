@@ -1,6 +1,8 @@
-"""Where something was found: how often, and the first places."""
+"""Where something was found: how often, the first places, and how they are named."""
 
 from __future__ import annotations
+
+from pathlib import Path
 
 from burnish.records import Source
 
@@ -20,3 +22,8 @@ class Places:
         self.count += 1
         if len(self.first) < self.keep:
             self.first.append(source)
+
+
+def near(path: Path) -> Path:
+    """Relative to the working directory where the file is below it: messages name places as the user would."""
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path

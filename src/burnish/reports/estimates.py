@@ -72,6 +72,8 @@ def estimate_view(record: Mapping[str, Any]) -> RenderableType:
     facts.add_column(style="dim", no_wrap=True)
     facts.add_column(overflow="fold")
     facts.add_row("work", _work(work, record["tokens_per_batch"]))
+    if record["passages"]:
+        facts.add_row("passages", record["passages"])
     facts.add_row("operations", f"{amount(record['flops'])}")
     facts.add_row("time", f"{seconds(record['seconds'])} of training steps; validation and evaluation not counted")
     facts.add_row("energy", _energy(record["kwh"]))

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from burnish.progress import Progress
 from burnish.records import Example, Passage, Prediction
 from burnish.systems.base import System
-from burnish.systems.retrieval import Retriever
+from burnish.systems.retrieval import Searches
 from burnish.tasks.prompts import input_text, with_passages
 
 Fits = Callable[[Example], bool]
@@ -33,7 +33,7 @@ class Context:
     fits: whether an example's prompt has room; where it has none, the last passages are left out until it has.
     """
 
-    def __init__(self, retriever: Retriever, k: int, fits: Fits | None = None) -> None:
+    def __init__(self, retriever: Searches, k: int, fits: Fits | None = None) -> None:
         self._retriever = retriever
         self._k = k
         self._fits = fits

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +20,14 @@ DEPTH = 100  # places of each ranking that count
 Floats = NDArray[np.float64]
 
 
+class Searches(Protocol):
+    """Finds passages."""
+
+    def search(self, texts: Sequence[str], count: int) -> list[list[Passage]]:
+        """The best passages for each text, best first: `count`, or all where there are fewer."""
+        ...
+
+
 class Retriever:
     """Searches passages by BM25 over their words and by the cosine of their vectors.
 
@@ -32,7 +41,7 @@ class Retriever:
             raise DataError("there are no passages to search in", fix="give retrieval.documents some text")
         self.passages = tuple(passages)
         self._embed = embed
-        texts = [f"{passage.title}\n{passage.text}" for passage in passages]
+        texts = _texts(passages)
         self._words = WordIndex(texts)
         self._vectors = embed(texts, teller(progress or Silent(), "passages read"))
 
@@ -48,6 +57,23 @@ class Retriever:
             best = np.argsort(-fused, kind="stable")[:count]
             found.append([self.passages[place] for place in best])
         return found
+
+
+class WordSearch:
+    """Searches passages by BM25 alone: for what needs passages of the right length, and no embedding model."""
+
+    def __init__(self, passages: Sequence[Passage]) -> None:
+        self._passages = tuple(passages)
+        self._words = WordIndex(_texts(passages))
+
+    def search(self, texts: Sequence[str], count: int) -> list[list[Passage]]:
+        """As `Retriever.search`; equal scores go to the passage that stands first."""
+        ranked = [np.argsort(-self._words.scores(text), kind="stable")[:count] for text in texts]
+        return [[self._passages[place] for place in best] for best in ranked]
+
+
+def _texts(passages: Sequence[Passage]) -> list[str]:
+    return [f"{passage.title}\n{passage.text}" for passage in passages]
 
 
 def _reciprocal(scores: Floats, *, least: float) -> Floats:
