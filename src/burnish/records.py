@@ -291,6 +291,7 @@ class Finding:
     """One thing the data check found. rows: the first few places; count: all of them.
 
     why: what harm it does; the check fills it in by kind (data/reasons.py) where it is empty.
+    instead: texts, each with what is to be written in its place, where that is clear (spellings of labels).
     """
 
     kind: str
@@ -300,6 +301,7 @@ class Finding:
     advice: str
     rows: tuple[Source, ...] = ()
     why: str = ""
+    instead: Mapping[str, str] = field(default_factory=dict, hash=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -113,7 +113,7 @@ def check_files(
     cannot be used are findings. Raises DataError for more than `allow_bad_rows` rows that cannot be read at all, for
     a file that cannot, and when no row is left.
     """
-    tally = _Tally(kind, stratum, count_tokens, max_length)
+    tally = _Tally(kind, stratum, count_tokens, max_length, declared=labels is not None)
     if against:
         tally.material = ContaminationCheck(read_material(against))
     bad = BadRows(show)
@@ -166,6 +166,7 @@ class _Tally:
         *,
         texts: bool = True,
         near: bool = True,
+        declared: bool = False,
     ) -> None:
         self.kind = kind
         self.stratum = stratum
@@ -176,7 +177,7 @@ class _Tally:
         self.file_starts: list[int] = []  # row at which rows of another file begin
         self.files: list[str] = []
         self.parts: list[tuple[str, int]] = [("train", 0)]
-        self.classes = Classes(kind)
+        self.classes = Classes(kind, declared=declared)
         self.empty_inputs = Places()
         self.empty_targets = Places()
         self.groups = array("q")  # hashes, to count the different ones
@@ -216,9 +217,7 @@ class _Tally:
             self.groups.append(hash(example.group))
             if self.kind != "preference" or not example.group.startswith("prompt "):  # equal prompts are told anyway
                 self.group_parts.add(self.parts[-1][0], example.group, source)
-        label = self._label(example)
-        if label is not None:
-            self.classes.add(self.parts[-1][0], label, source)
+        self.classes.add(self.parts[-1][0], self._label(example), source)
         if self.lengths is not None:
             self.lengths.add(example)
         row = text_row(example)
@@ -251,7 +250,7 @@ class _Tally:
     def report(self, parts: _Tally | None = None) -> DataReport:
         """parts: the tally that knows which row is in which part, if rows are divided."""
         labels = self.classes.labels
-        findings = [*_size_findings(self.rows), *self._copies(), *self._empty(), *self.classes.findings()]
+        findings = [*_size_findings(self.rows), *self._copies(), *self._empty(), *self.classes.findings(self.sources)]
         findings += [finding for check in self.checks for finding in check.findings()]
         stats: dict[str, Json] = {"rows": self.rows}
         if labels:

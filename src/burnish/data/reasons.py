@@ -25,6 +25,7 @@ WHY = {
     "html": "A model learns to write markup, and spends its length on it.",
     "inconsistent_format": "A model cannot know which of two styles is wanted, so exact matches are lost by chance.",
     "invalid_tool_call": "A model that learns arguments a tool refuses makes calls that fail.",
+    "label_spelling": "To a model two spellings are two answers, each with a part of the rows.",
     "length_bias": "A model can learn to prefer a length instead of a quality.",
     "mixture_leak": "A result on inputs that were trained on proves nothing.",
     "near_duplicate": "Nearly equal rows count as several in training and in the metric.",

@@ -197,6 +197,6 @@ def test_styles_of_text_and_labels() -> None:
     assert lines(findings(rows, "generation", "inconsistent_format")) == [101, 102, 103]
     labels: list[tuple[str, Json]] = [(f"q{i}", ["Top up", "refund"][i % 2]) for i in range(100)]
     labels += [("q", "top-up"), ("r", "Refund")]
-    found = findings(labels, "classification", "inconsistent_format")
+    found = findings(labels, "classification", "label_spelling")
     assert lines(found) == [101, 102]
     assert "'Refund' (1) beside 'refund' (50)" in found[0].message

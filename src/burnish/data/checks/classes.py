@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from array import array
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+
+import numpy as np
 
 from burnish.data.checks.base import rows_text
-from burnish.data.checks.minhash import normalised
+from burnish.data.checks.masking import masked
+from burnish.data.checks.spellings import spellings
 from burnish.data.places import KEPT, SHOWN, Places
 from burnish.records import Finding, Kind, Source
 
@@ -17,15 +21,24 @@ SKEWED = 0.1  # of the rows would have to change their label for the parts to ha
 SURE = 0.001  # p-value
 
 
-class Classes:
-    """Labels counted by part, with the first places of each."""
+Sources = Callable[[Iterable[int]], tuple[Source, ...]]  # where rows stand, given their indices
 
-    def __init__(self, kind: Kind) -> None:
+
+class Classes:
+    """Labels counted by part, with the first places of each. declared: the task lists its labels."""
+
+    def __init__(self, kind: Kind, *, declared: bool = False) -> None:
         self.kind = kind
+        self.declared = declared
+        self.numbers: dict[str | None, int] = {None: 0}
+        self.labelled = array("I")  # of every row its label's number
         self.counts: defaultdict[str, Counter[str]] = defaultdict(Counter)  # part -> label -> rows
         self.places: defaultdict[tuple[bool, str], Places] = defaultdict(lambda: Places(FEW))
 
-    def add(self, part: str, label: str, source: Source) -> None:
+    def add(self, part: str, label: str | None, source: Source) -> None:
+        self.labelled.append(self.numbers.setdefault(label, len(self.numbers)))
+        if label is None:
+            return
         self.counts[part][label] += 1
         self.places[part == "test", label].add(source)
 
@@ -33,7 +46,7 @@ class Classes:
     def labels(self) -> Counter[str]:
         return sum(self.counts.values(), Counter())
 
-    def findings(self) -> Iterator[Finding]:
+    def findings(self, sources: Sources) -> Iterator[Finding]:
         labels = self.labels
         if not labels:
             return
@@ -61,30 +74,36 @@ class Classes:
                 self._of([least]),
             )
         yield from self._rare(labels)
-        yield from self._spellings(labels)
+        yield from self._spellings(labels, sources)
 
-    def _spellings(self, labels: Counter[str]) -> Iterator[Finding]:
+    def _spellings(self, labels: Counter[str], sources: Sources) -> Iterator[Finding]:
         """Labels that differ in case, spaces or signs alone."""
-        same: defaultdict[str, list[str]] = defaultdict(list)
-        for label in labels:
-            same[normalised(label)].append(label)
-        odd: list[str] = []
-        pairs: list[str] = []
-        for folded, written in same.items():
-            if folded and len(written) > 1:
-                usual, *others = sorted(written, key=lambda label: (-labels[label], label))
-                odd += others
-                pairs += [f"{other!r} ({labels[other]:,}) beside {usual!r} ({labels[usual]:,})" for other in others]
+        found = list(spellings(labels))
+        odd = [other for one in found for other in one.others]
         if odd:
             count = sum(labels[label] for label in odd)
+            pairs = [
+                f"{other!r} ({labels[other]:,}) beside {one.usual!r} ({labels[one.usual]:,})"
+                for one in found
+                for other in one.others
+            ]
+            instead = {
+                other: one.usual for one in found if one.clear for other in one.others if masked(other) == other
+            }
             yield Finding(
-                "inconsistent_format",
+                "label_spelling",
                 "warning",
                 count,
                 f"{rows_text(count)} with a label that is written in another way elsewhere: {listed(pairs)}",
-                "Write each label in one way: to a model two spellings are two answers.",
-                self._of(odd),
+                "Write each label in one way: to a model two spellings are two answers (burnish check --fix repair).",
+                sources(self._rows_of(odd)),
+                instead=instead if self.kind == "classification" and not self.declared else {},
             )
+
+    def _rows_of(self, labels: Sequence[str]) -> list[int]:
+        wanted = [self.numbers[label] for label in labels]
+        rows = np.flatnonzero(np.isin(np.frombuffer(self.labelled, dtype=np.uint32), wanted))
+        return [int(row) for row in rows[:KEPT]]
 
     def _rare(self, labels: Counter[str]) -> Iterator[Finding]:
         for low, high in ((0, RARE), (RARE, FEW)):
@@ -119,7 +138,6 @@ class Classes:
         yield from self._skewed(train, test)
 
     def _skewed(self, train: Counter[str], test: Counter[str]) -> Iterator[Finding]:
-        import numpy as np
         from scipy.stats import chi2_contingency
 
         both = sorted(set(train) | set(test))

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from burnish.data.cleaning.actions import ACTIONS
-from burnish.data.cleaning.edits import DROPPED, REDACTED, REPAIRS, edit_of, edited
+from burnish.data.cleaning.edits import DROPPED, REDACTED, REPAIRS, SPELLING, edit_of, edited, respelled
 from burnish.data.cleaning.log import end_of, entry_of, log_of
 from burnish.data.cleaning.rewrite import rewrite
 from burnish.errors import ConfigError
@@ -16,7 +16,7 @@ from burnish.records import Finding, Json
 from burnish.runs import dumps
 from burnish.runs.files import replacing
 
-_KINDS = {"drop": DROPPED, "redact": REDACTED, "repair": tuple(REPAIRS)}
+_KINDS = {"drop": DROPPED, "redact": REDACTED, "repair": (*REPAIRS, SPELLING)}
 
 Plan = dict[str, dict[int, dict[str, str]]]  # file -> line -> kind -> action
 
@@ -45,11 +45,13 @@ def read_actions(text: str) -> tuple[str, ...]:
 def make_plan(findings: Iterable[Finding], actions: Collection[str]) -> Plan:
     """What is to be done to which row. Notes (findings of severity info) are nobody's fault and change nothing.
 
-    A row that is dropped is not changed besides.
+    Nor do spellings of which none is the usual one. A row that is dropped is not changed besides.
     """
     plan: defaultdict[str, defaultdict[int, dict[str, str]]] = defaultdict(lambda: defaultdict(dict))
     for finding in findings:
         action = _action(finding)
+        if finding.kind == SPELLING and not finding.instead:
+            continue
         if action in actions and finding.severity != "info":
             for row in finding.rows:
                 plan[row.file][row.line][finding.kind] = action
@@ -82,21 +84,24 @@ def clean_files(findings: Sequence[Finding], actions: Collection[str], folder: P
     file cannot be cut into rows.
     """
     plan = make_plan(findings, actions)
+    instead = {text: usual for finding in findings for text, usual in finding.instead.items()}
     copies = {file: copy_of(Path(file), folder) for file in plan}
     for file, copy in copies.items():
         if copy.exists() or list(copies.values()).count(copy) > 1:
             fix = "Remove it, or name another folder: --out DIR."
             raise ConfigError("the cleaned copy would replace a file", got=str(copy), where=file, fix=fix)
-    return [_clean(Path(file), copies[file], rows) for file, rows in plan.items()]
+    return [_clean(Path(file), copies[file], rows, instead) for file, rows in plan.items()]
 
 
-def _clean(path: Path, copy: Path, rows: dict[int, dict[str, str]]) -> Cleaned:
+def _clean(path: Path, copy: Path, rows: dict[int, dict[str, str]], instead: dict[str, str]) -> Cleaned:
     drop = {line for line, kinds in rows.items() if "drop" in kinds.values()}
     log = log_of(copy)
     counts: Counter[str] = Counter()
 
     def changed(line: int, values: dict[str, Json]) -> dict[str, Json]:
         edit = edit_of(rows[line])
+        if SPELLING in rows[line]:
+            values = respelled(values, instead)
         return {key: edited(value, edit) for key, value in values.items()}
 
     with replacing(copy) as sink, replacing(log) as lines:

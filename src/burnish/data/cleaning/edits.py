@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 
+from burnish.data.checks.base import strings_in
 from burnish.data.checks.encoding import repaired
 from burnish.data.checks.markup import without_markup
 from burnish.data.checks.masking import masked
@@ -16,6 +17,7 @@ DROPPED = (
     "refusal", "truncated", "contamination",
 )  # fmt: skip
 REDACTED = ("personal_data", "secret")
+SPELLING = "label_spelling"
 REPAIRS: Mapping[str, Edit] = {
     "encoding_damage": repaired,
     "html": without_markup,
@@ -46,3 +48,13 @@ def edited(value: Json, edit: Edit) -> Json:
     if isinstance(value, list):
         return [edited(item, edit) for item in value]
     return value
+
+
+def respelled(value: Json, instead: Mapping[str, str]) -> Json:
+    """A row's values with its label in its usual spelling; as they are where the spelling stands in several places.
+
+    Which of those is the label, and which belongs to the input, cannot be told then.
+    """
+    if sum(text.strip() in instead for text in strings_in(value)) != 1:
+        return value
+    return edited(value, lambda text: instead.get(text.strip(), text))
