@@ -462,7 +462,7 @@ def test_an_interrupted_run_says_how_to_go_on(monkeypatch: pytest.MonkeyPatch, t
     options = ["--runs-dir", "my runs", "--set", "seed=4", "--allow-bad-rows", "2"]
     done = call("run", task, *options)
     assert done.status == 130
-    assert f"burnish run {task} --resume --runs-dir 'my runs' --allow-bad-rows 2 --set seed=4" in done.err
+    assert f"burnish run {task} --runs-dir 'my runs' --allow-bad-rows 2 --set seed=4 --resume" in done.err
     as_json = call("run", task, "--json")
     assert as_json.status == 130
     assert as_json.json["error"] == "interrupted"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -23,7 +25,22 @@ Overrides = Annotated[
         "--set", metavar="KEY=VALUE", help="Change a setting of the task file: training.num_epochs=1. Repeatable."
     ),
 ]
+Resume = Annotated[bool, typer.Option("--resume", help="Go on where the newest one of this task stopped.")]
 RUNS_DIR = Path("runs")
+
+
+def command_line(
+    command: str, task: Path, runs_dir: Path, allow_bad_rows: int, overrides: Sequence[str] | None, **options: object
+) -> str:
+    """What to type for this work, kept in its folder; `--resume` goes on with it. options: None are left out."""
+    shared = {"runs_dir": None if runs_dir == RUNS_DIR else runs_dir, "allow_bad_rows": allow_bad_rows or None}
+    parts = ["burnish", *command.split(), str(task)]
+    for name, value in {**options, **shared}.items():
+        if value is not None:
+            parts += [f"--{name.replace('_', '-')}", f"{value:g}" if isinstance(value, float) else str(value)]
+    for override in overrides or ():
+        parts += ["--set", override]
+    return shlex.join(parts)
 
 
 def examples(*lines: str) -> str:

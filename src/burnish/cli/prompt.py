@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-import shlex
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from burnish.cli.options import RUNS_DIR, AllowBadRows, AsJson, Overrides, Quiet, RunsDir, TaskFile
+from burnish.cli.options import (
+    RUNS_DIR,
+    AllowBadRows,
+    AsJson,
+    Overrides,
+    Quiet,
+    Resume,
+    RunsDir,
+    TaskFile,
+    command_line,
+)
 from burnish.cli.shell import print_json, show
 from burnish.errors import Interrupted
-
-if TYPE_CHECKING:
-    from burnish.tuning.prompts import Options
 
 
 def tune(
@@ -38,7 +44,7 @@ def tune(
         int | None,
         typer.Option("--examples", metavar="N", min=2, help="Validation examples (default: prompt.eval_examples)."),
     ] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with the newest search of this task.")] = False,
+    resume: Resume = False,
     out: Annotated[
         Path | None,
         typer.Option("--out", metavar="FILE", help="The new task file (default: beside the old, NAME.prompt.yaml)."),
@@ -63,7 +69,7 @@ def tune(
 
     loaded = load_task(task, overrides or ())
     options = Options(system.removeprefix("hosted:"), model, rounds, candidates, examples)
-    command = _command_line(task, options, runs_dir, allow_bad_rows, overrides or [])
+    command = command_line("prompt tune", task, runs_dir, allow_bad_rows, overrides, **options._asdict())
     try:
         with TerminalProgress(quiet=quiet) as progress:
             result = tune_prompt(
@@ -97,22 +103,3 @@ def _free(path: Path) -> Path:
     """A name beside the task file that is not taken."""
     names = (f"{path.stem}.prompt{'' if number == 1 else f'-{number}'}.yaml" for number in range(1, 1000))
     return next(file for name in names if not (file := path.with_name(name)).exists())
-
-
-def _command_line(task: Path, options: Options, runs_dir: Path, allow_bad_rows: int, overrides: list[str]) -> str:
-    """What to type for this search (kept in prompt.json)."""
-    parts = ["burnish", "prompt", "tune", str(task)]
-    for option, value in (
-        ("--model", options.model),
-        ("--system", options.system),
-        ("--rounds", options.rounds),
-        ("--candidates", options.candidates),
-        ("--examples", options.examples),
-        ("--runs-dir", None if runs_dir == RUNS_DIR else runs_dir),
-        ("--allow-bad-rows", allow_bad_rows or None),
-    ):
-        if value is not None:
-            parts += [option, str(value)]
-    for override in overrides:
-        parts += ["--set", override]
-    return shlex.join(parts)

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-import shlex
-from collections.abc import Sequence
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from burnish.cli.options import RUNS_DIR, AllowBadRows, AsJson, Overrides, Quiet, RunsDir, TaskFile
+from burnish.cli.options import (
+    RUNS_DIR,
+    AllowBadRows,
+    AsJson,
+    Overrides,
+    Quiet,
+    Resume,
+    RunsDir,
+    TaskFile,
+    command_line,
+)
 from burnish.cli.shell import print_json, show
 from burnish.errors import Interrupted
 
@@ -18,9 +25,7 @@ HOLD_STATUS = 3
 
 def run(
     task: TaskFile,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Go on with the newest unfinished run of this task.")
-    ] = False,
+    resume: Resume = False,
     as_json: AsJson = False,
     quiet: Quiet = False,
     runs_dir: RunsDir = RUNS_DIR,
@@ -54,7 +59,12 @@ def run(
     from burnish.team import follows, launched
 
     loaded = load_task(task, overrides or ())
-    parallel = parallel_options(processes, cluster, max_restarts)
+    parallel = {
+        "processes": processes if processes > 1 else None,
+        "cluster": cluster,
+        "max_restarts": max_restarts if max_restarts != 1 else None,
+    }
+    command = command_line("run", task, runs_dir, allow_bad_rows, overrides, **parallel)
     try:
         with TerminalProgress(quiet=quiet or follows()) as progress:
             finished = whole_line(
@@ -63,15 +73,14 @@ def run(
                 resume=resume,
                 allow_bad_rows=allow_bad_rows,
                 progress=progress,
-                command=command_line(task, runs_dir, allow_bad_rows, overrides or [], parallel),
+                command=command,
                 processes=processes,
                 cluster=cluster,
                 max_restarts=max_restarts,
             )
     except (Interrupted, KeyboardInterrupt) as error:
         what = error.what if isinstance(error, Interrupted) else "interrupted; what was done so far is kept"
-        command = command_line(task, runs_dir, allow_bad_rows, overrides or [], parallel, resume=True)
-        raise Interrupted(what, fix=f"go on with `{command}`") from None
+        raise Interrupted(what, fix=f"go on with `{command} --resume`") from None
     if follows():
         pass  # the first process tells
     elif as_json:
@@ -90,31 +99,3 @@ def run(
             )
         return 0
     return HOLD_STATUS
-
-
-def parallel_options(processes: int, cluster: str | None, max_restarts: int) -> list[str]:
-    """The options that say who trains, as typed."""
-    parts = ["--processes", str(processes)] if processes > 1 else []
-    parts += ["--cluster", cluster] if cluster else []
-    return parts + (["--max-restarts", str(max_restarts)] if max_restarts != 1 else [])
-
-
-def command_line(
-    task: Path,
-    runs_dir: Path,
-    allow_bad_rows: int,
-    overrides: list[str],
-    more: Sequence[str] = (),
-    *,
-    resume: bool = False,
-) -> str:
-    """What to type for this run (kept in run.json), or to go on with it."""
-    parts = ["burnish", "run", str(task), *(["--resume"] if resume else [])]
-    if runs_dir != RUNS_DIR:
-        parts += ["--runs-dir", str(runs_dir)]
-    if allow_bad_rows:
-        parts += ["--allow-bad-rows", str(allow_bad_rows)]
-    for override in overrides:
-        parts += ["--set", override]
-    parts += more
-    return shlex.join(parts)

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
-import shlex
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
-from burnish.cli.options import RUNS_DIR, AllowBadRows, AsJson, Overrides, Quiet, RunsDir, TaskFile
+from burnish.cli.options import (
+    RUNS_DIR,
+    AllowBadRows,
+    AsJson,
+    Overrides,
+    Quiet,
+    Resume,
+    RunsDir,
+    TaskFile,
+    command_line,
+)
 from burnish.cli.shell import print_json, show
 from burnish.errors import ConfigError, Interrupted
 
@@ -29,7 +38,7 @@ def tune(
         str | None,
         typer.Option("--search", metavar="NAMES", help="Settings of training to search: learning_rate,lora_r,…"),
     ] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with the newest search of this task.")] = False,
+    resume: Resume = False,
     write: Annotated[
         Path | None, typer.Option("--write", metavar="FILE", help="Write a new task file with the best settings.")
     ] = None,
@@ -55,7 +64,9 @@ def tune(
     if write is not None and write.exists():
         raise ConfigError("the file exists already", where=str(write), fix="name another one, or delete it")
     names = None if search is None else [name.strip() for name in search.split(",") if name.strip()]
-    command = _command_line(task, trials, timeout, metric, names, runs_dir, allow_bad_rows, overrides or [])
+    found = ",".join(names) if names else None
+    given = {"trials": trials, "timeout": timeout, "metric": metric, "search": found}
+    command = command_line("tune", task, runs_dir, allow_bad_rows, overrides, **given)
     try:
         with TerminalProgress(quiet=quiet) as progress:
             result = whole_search(
@@ -91,30 +102,3 @@ def tune(
     elif written:
         typer.echo("nothing is written: the task file has the best settings already")
     typer.echo(f"page       {Path(result.path) / 'tuning.html'}")
-
-
-def _command_line(
-    task: Path,
-    trials: int | None,
-    timeout: float | None,
-    metric: str | None,
-    names: list[str] | None,
-    runs_dir: Path,
-    allow_bad_rows: int,
-    overrides: list[str],
-) -> str:
-    """What to type for this search (kept in tune.json)."""
-    parts = ["burnish", "tune", str(task)]
-    for option, value in (
-        ("--trials", trials),
-        ("--timeout", timeout),
-        ("--metric", metric),
-        ("--search", ",".join(names) if names else None),
-        ("--runs-dir", None if runs_dir == RUNS_DIR else runs_dir),
-        ("--allow-bad-rows", allow_bad_rows or None),
-    ):
-        if value is not None:
-            parts += [option, f"{value:g}" if isinstance(value, float) else str(value)]
-    for override in overrides:
-        parts += ["--set", override]
-    return shlex.join(parts)
