@@ -51,8 +51,6 @@ def test_sound_rows_are_left_alone(
 ) -> None:
     report = check(tmp_path / "rows.jsonl", rows(), kind, **options).report
     accused = {item.kind: item.count / planted.ROWS for item in report.findings if item.kind not in SOUND}
-    if kind == "generation":  # procedures that differ by the side alone: without a target that says so they are near
-        assert accused.pop("near_duplicate") < 0.4
     assert {name: share for name, share in accused.items() if share >= FALSE_ALARMS} == {}
 
 
@@ -101,6 +99,21 @@ def test_planted_copies_and_conflicts_are_found(tmp_path: Path) -> None:
     assert recall(report, "near_duplicate", set(range(start + 20, start + 40))) >= RECALL_NEAR
     assert recall(report, "conflicting_answers", set(range(start + 40, start + 60))) >= RECALL
     assert len(lines(report, "near_duplicate")) < 20 + FALSE_ALARMS * planted.ROWS
+
+
+def test_planted_near_duplicates_of_free_text_are_found(tmp_path: Path) -> None:
+    """Among rows of which a quarter have a neighbour that differs by the side or the approach alone."""
+    made = planted.generation_rows()
+    rng = random.Random(8)
+    changes: list[Callable[[str], str]] = [lambda text: planted.slightly_changed(text, rng), lambda text: text]
+    for change in changes:  # of the answer
+        made += [
+            {"prompt": planted.slightly_changed(row["prompt"], rng), "completion": change(row["completion"])}
+            for row in (made[index] for index in places("near free text"))
+        ]
+    found = check(tmp_path / "rows.jsonl", made, "generation").report
+    assert recall(found, "near_duplicate", set(range(planted.ROWS + 1, planted.ROWS + 41))) >= RECALL_NEAR
+    assert len(lines(found, "near_duplicate")) < 40 + FALSE_ALARMS * planted.ROWS
 
 
 def test_planted_near_duplicates_are_near() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import random
 from pathlib import Path
@@ -131,6 +132,29 @@ def test_other_answers_other_systems_and_copies_are_no_near_duplicates() -> None
     item = found(free, "near_duplicate", "generation")
     assert item is not None
     assert item.rows == (Source("f", 2),)
+
+
+def test_a_telling_word_parts_rows_of_free_text() -> None:
+    """Answers that repeat what their input alone says, in words that others use, too, answer other questions."""
+    case = "The patient of this report had an insertion of a {} pump into the {} arm, by an open approach, in {}."
+    letter = (
+        "Dear colleague, in {2} on the date that you asked for we put a {0} pump into the {1} arm of the patient."
+    )
+    said = list(itertools.product(("small", "large"), ("left", "right"), ("June", "July", "March")))
+    rows = [(case.format(*words), letter.format(*words)) for words in said]
+    free = [make(text, answer, line) for line, (text, answer) in enumerate(rows, 1)]
+    assert found(free, "near_duplicate", "generation") is None
+
+    def near(text: str, answer: str) -> bool:
+        item = found([*free, make(text, answer, 99)], "near_duplicate", "generation")
+        return item is not None and item.rows == (Source("f", 99),)
+
+    text, answer = rows[0]
+    assert near(text.replace("left", "lefft"), answer.replace("left", "lefft"))  # mistyped
+    assert near(text.replace("June", "Mai"), answer)  # the answer is the same
+    assert near(text.replace("June", "case 77123"), answer.replace("June", "case 77123"))  # a number of its own
+    assert near(text.replace("report", "account"), answer.replace("Dear colleague", "Dear doctor"))
+    assert not near(text.replace("small ", ""), answer.replace("small ", ""))  # another question, though new
 
 
 def test_near_leaks_across_parts(tmp_path: Path) -> None:

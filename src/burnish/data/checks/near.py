@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import tempfile
 import weakref
+import zlib
 from array import array
 from collections.abc import Callable, Collection, Iterable, Iterator
 
@@ -37,6 +38,8 @@ from burnish.records import Finding, Kind, Source
 
 _AT_ONCE = 512  # rows whose signatures are made together
 _IN_MEMORY = 64 * 2**20  # bytes of text before they go to disk
+_SLOTS = 2**20  # counters of words
+_TELLING, _TELLING_SHARE = 3, 1e-4  # rows, and their share, that use a word which tells two rows apart
 _UNLIKELY = NEAR_APART - 0.1  # by the estimate: two standard errors below, such pairs are not looked at
 
 
@@ -44,13 +47,16 @@ class NearRows:
     """Signatures and texts of rows, in their order.
 
     Two rows are near when the Jaccard similarity of their inputs is at least 0.8 (0.7 for longer ones) and their
-    answers are equal, or, for free text, near too: rows of a template with different answers are not copies.
+    answers are equal, or, for free text, near too: rows of a template with different answers are not copies. Nor are
+    those whose answers repeat what the inputs differ in ("left" here, "right" there), where other rows use that word,
+    too: then it is what is to be learned. A mistyped word or a number of its own tells nothing.
     """
 
     def __init__(self, kind: Kind) -> None:
         self.free = kind in ("generation", "preference")
         self.chunks: list[Signatures] = []
         self.waiting: list[str] = []
+        self.used: NDArray[np.uint32] = np.zeros(_SLOTS if self.free else 0, dtype=np.uint32)  # rows by word
         self.common: frozenset[str] = frozenset()  # what frames every input, told by the first rows
         self.keys = array("q")  # hash of what must be equal
         self.places = array("Q", [0])  # where the input and the answer of each row end
@@ -81,6 +87,9 @@ class NearRows:
         if self.common:
             hashes, starts = without(hashes, starts, self.common_hashes)
         self.chunks.append(signatures(hashes, starts))
+        if self.free:
+            slots = [_slot(word) for text in self.waiting for word in set(text.split())]
+            np.add.at(self.used, slots, 1)
         self.waiting = []
 
     def _signatures(self) -> Signatures:
@@ -94,12 +103,25 @@ class NearRows:
         self.texts.seek(start)
         return self.texts.read(end - start).decode("utf-8", "surrogatepass")
 
-    def similar(self, left: int, right: int) -> bool:
-        """Whether two rows with equal keys are near."""
-        return all(
-            is_near(self._text(2 * left + part), self._text(2 * right + part), frozenset() if part else self.common)
-            for part in ((1, 0) if self.free else (0,))
-        )
+    def similar(self, left: int, right: int) -> bool | None:
+        """Whether two rows with equal keys are near; None for two of a template, told apart by their answers."""
+        asked, answers = ((self._text(2 * left + part), self._text(2 * right + part)) for part in (0, 1))
+        if self.free and self._told_apart(asked, answers):
+            return None
+        return (not self.free or is_near(*answers)) and is_near(*asked, self.common)
+
+    def _told_apart(self, asked: tuple[str, str], answers: tuple[str, str]) -> bool:
+        """Whether each input that has words of its own has one that its answer alone repeats, and other rows use."""
+        if answers[0] == answers[1]:
+            return False
+        (one, other), (answer, answered) = (tuple(set(text.split()) for text in pair) for pair in (asked, answers))
+        least = max(_TELLING, _TELLING_SHARE * len(self.keys))
+        told = [
+            any(self.used[_slot(word)] >= least for word in own & repeated)
+            for own, repeated in ((one - other, answer - answered), (other - one, answered - answer))
+            if own
+        ]
+        return bool(told) and all(told)
 
     def later(self, exclude: Collection[int] = ()) -> dict[int, int]:
         """Rows that are near an earlier one, with that one. exclude: rows that are not looked at (exact copies)."""
@@ -137,12 +159,17 @@ class NearRows:
             for one, other in zip(left[likely].tolist(), right[likely].tolist(), strict=True):
                 if left_over[other] <= 0:
                     continue
-                if self.similar(one, other):
+                near = self.similar(one, other)
+                if near:
                     found[other] = one
-                    left_over[other] = 0
-                else:
-                    left_over[other] -= 1
+                if near is not None:  # the comparison that takes long
+                    left_over[other] = 0 if near else left_over[other] - 1
         return found
+
+
+def _slot(word: str) -> int:
+    """The counter of a word; few share one."""
+    return zlib.crc32(word.encode("utf-8", "surrogatepass")) % _SLOTS
 
 
 def _take(rows: Rows, pairs: tuple[Rows, Rows]) -> tuple[Rows, Rows]:
