@@ -26,7 +26,7 @@ def run(tmp_path_factory):
         "early_stopping_patience": None,
     }  # fmt: skip
     task = write_task(folder, training=training, split={"validation": 40, "test": 40}, baselines=["majority"])
-    NOTES.lines.clear()
+    NOTES.told.clear()
     return burnish.run(task, runs_dir=folder / "runs", progress=NOTES)
 
 

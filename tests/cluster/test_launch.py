@@ -16,6 +16,7 @@ from burnish.cluster.launch import Launch, WorkerLostError, launch
 from burnish.cluster.messages import Sender, error_from, error_message, tell
 from burnish.cluster.place import Place, find_place
 from burnish.errors import DataError, Interrupted, RunError, TrainingError
+from notes import Notes
 
 HEAD = """
 import json, os, signal, sys, time
@@ -31,20 +32,6 @@ with open(f"{folder}/new-{rank}", "w") as file:
 os.replace(f"{folder}/new-{rank}", f"{folder}/pid-{rank}")  # whole, or a worker killed meanwhile leaves an empty one
 """
 DONE = "send({'type': 'fitted', 'rank': rank}) if rank == 0 else None"
-
-
-class Notes:
-    def __init__(self):
-        self.told = []
-
-    def stage(self, name, detail=""):
-        self.told.append(("stage", name, detail))
-
-    def notice(self, text, *, warning=False):
-        self.told.append(("notice", text, warning))
-
-    def advance(self, what, done, total, facts=None):
-        self.told.append(("advance", what, done, total, facts))
 
 
 def run(folder: Path, body: str, *, size: int = 2, max_restarts: int = 0):

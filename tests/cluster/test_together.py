@@ -19,6 +19,7 @@ from safetensors.torch import load_file
 import burnish
 from burnish.errors import RunError
 from burnish.runs import read_json, read_jsonl
+from notes import Notes
 from test_lifecycle import start, wait_for_steps, write_task
 
 SMALL = {
@@ -61,20 +62,6 @@ def assert_alike(run_dir: Path, alone: burnish.Run) -> None:
     assert all(torch.allclose(left[name], right[name], atol=1e-4) for name in left)
 
 
-class Notes:
-    def __init__(self):
-        self.lines = []
-
-    def stage(self, name, detail=""):
-        pass
-
-    def notice(self, text, *, warning=False):
-        self.lines.append(text)
-
-    def advance(self, what, done, total, facts=None):
-        pass
-
-
 def test_stopped_killed_and_restarted_two_processes_end_as_one(folder, task, alone):
     """Ctrl-C at step 4 or later, resumed; then kill -9 of a worker, restarted from the last checkpoint."""
     runs = folder / "pair"
@@ -83,8 +70,7 @@ def test_stopped_killed_and_restarted_two_processes_end_as_one(folder, task, alo
     process.send_signal(signal.SIGINT)
     said = process.communicate()[1].decode()
     assert process.returncode == 130, said
-    assert "--resume --runs-dir" in said
-    assert "--processes 2" in said
+    assert f"--processes 2 --runs-dir {runs} --resume" in said
     [run_dir] = runs.glob("colours-*")
     assert read_json(run_dir / "run.json")["status"] == "interrupted"
     stopped = len([line for line in read_jsonl(run_dir / "metrics.jsonl") if "loss" in line])

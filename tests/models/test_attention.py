@@ -6,11 +6,11 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from transformers import MistralConfig, Qwen3Config
 
 from burnish.models import attention
 from burnish.models.attention import grouped_attention, supports_prefix
-from tiny import tiny_config, tiny_model
+from tiny import tiny_model
+from tiny_families import TINY
 
 
 @settings(max_examples=40, deadline=None)
@@ -53,19 +53,9 @@ def test_equals_plain_softmax_over_prefix_and_own(
     torch.testing.assert_close(ours, plain.transpose(1, 2), rtol=1e-4, atol=1e-5)
 
 
-SIZES = {
-    "vocab_size": 304, "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4,
-    "num_key_value_heads": 2, "head_dim": 8, "max_position_embeddings": 256,
-}  # fmt: skip
-
-
-@pytest.mark.parametrize(
-    "config",
-    [tiny_config(), Qwen3Config(**SIZES, use_sliding_window=False), MistralConfig(**SIZES, sliding_window=None)],
-    ids=["llama", "qwen3", "mistral"],
-)
-def test_whole_model_equals_sdpa(config):
-    ours, theirs = tiny_model(config), tiny_model(config, attention="sdpa")
+@pytest.mark.parametrize("family", ["llama", "qwen3", "mistral"])
+def test_whole_model_equals_sdpa(family):
+    ours, theirs = tiny_model(TINY[family]), tiny_model(TINY[family], attention="sdpa")
     assert supports_prefix(ours)
     assert not supports_prefix(theirs)
     tokens = torch.arange(3, 33).view(2, 15)
@@ -77,5 +67,5 @@ def test_whole_model_equals_sdpa(config):
 
 
 def test_sliding_windows_keep_the_fused_kernels():
-    model = tiny_model(MistralConfig(**SIZES, sliding_window=16))
+    model = tiny_model(TINY["mistral windowed"])
     assert not supports_prefix(model)

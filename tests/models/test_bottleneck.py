@@ -4,36 +4,21 @@ from __future__ import annotations
 
 import pytest
 import torch
-from transformers import AutoModelForCausalLM, GPT2Config, GPTNeoXConfig, OPTConfig
+from transformers import AutoModelForCausalLM
 
 from burnish.errors import ModelError
 from burnish.models.adapters import attach_adapter
 from burnish.models.bottleneck import NAME, Bottleneck, bottleneck_tensors
 from burnish.models.generate import Engine, Request
-from tiny import tiny_config, tiny_loaded, tiny_model
+from tiny import tiny_loaded, tiny_model
+from tiny_families import TINY
 
 TOKENS = torch.arange(5, 25)[None]
-FAMILIES = {
-    "llama": (tiny_config(), {"self_attn", "mlp"}),
-    "gpt2": (GPT2Config(vocab_size=304, n_embd=32, n_layer=3, n_head=4, n_positions=64), {"attn", "mlp"}),
-    "gpt_neox": (
-        GPTNeoXConfig(
-            vocab_size=304, hidden_size=32, intermediate_size=48, num_hidden_layers=3, num_attention_heads=4
-        ),
-        {"attention", "mlp"},
-    ),
-    "opt": (
-        OPTConfig(
-            vocab_size=304,
-            hidden_size=32,
-            word_embed_proj_dim=32,
-            ffn_dim=48,
-            num_hidden_layers=3,
-            num_attention_heads=4,
-            max_position_embeddings=64,
-        ),
-        {"self_attn", "fc2"},
-    ),
+PLACES = {
+    "llama": {"self_attn", "mlp"},
+    "gpt2": {"attn", "mlp"},
+    "gpt_neox": {"attention", "mlp"},
+    "opt": {"self_attn", "fc2"},
 }
 
 
@@ -46,15 +31,14 @@ def moved(model):
     return model
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", PLACES)
 def test_every_part_of_every_layer_gets_one(family):
-    config, places = FAMILIES[family]
     torch.manual_seed(0)
-    model = AutoModelForCausalLM.from_config(config).eval()
+    model = AutoModelForCausalLM.from_config(TINY[family]).eval()
     before = model(TOKENS).logits.detach()
     attach_adapter(model, method="bottleneck", bottleneck=8)
     found = [name.split(".")[-2] for name, module in model.named_modules() if isinstance(module, Bottleneck)]
-    assert set(found) == places
+    assert set(found) == PLACES[family]
     assert len(found) == 2 * 3
     torch.testing.assert_close(model(TOKENS).logits, before)
     assert not torch.allclose(moved(model)(TOKENS).logits, before, atol=1e-3)

@@ -4,36 +4,23 @@ from __future__ import annotations
 
 import pytest
 import torch
-from transformers import (
-    Gemma3TextConfig,
-    GPT2Config,
-    MistralConfig,
-    Phi3Config,
-    PhiConfig,
-    Qwen3Config,
-)
 
 from burnish.models.adapters import attach_adapter
 from burnish.models.layout import Labelled, Span, lay_out
 from burnish.models.token_losses import TokenLosses
-from tiny import tiny_config, tiny_model
+from tiny import tiny_model
+from tiny_families import TINY
 
-SIZES = {
-    "vocab_size": 304, "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 3, "num_attention_heads": 4,
-    "num_key_value_heads": 2, "max_position_embeddings": 256, "bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0,
-}  # fmt: skip
-NEAR, FAR = "sliding_attention", "full_attention"
-NO_DROPOUT = {"resid_pdrop": 0.0, "embd_pdrop": 0.0, "attn_pdrop": 0.0}
-FAMILIES = {
-    "llama": (tiny_config(), "tree"),
-    "qwen3": (Qwen3Config(**SIZES, head_dim=8, use_sliding_window=False), "tree"),
-    "mistral": (MistralConfig(**SIZES, sliding_window=None), "tree"),
-    "phi3": (Phi3Config(**SIZES), "tree"),
-    "mistral windowed": (MistralConfig(**SIZES, sliding_window=7), "masked"),
-    "gemma3": (Gemma3TextConfig(**SIZES, head_dim=8, sliding_window=9, layer_types=[NEAR, FAR, NEAR]), "masked"),
-    "phi": (PhiConfig(**SIZES), "masked"),
-    "gpt2": (GPT2Config(vocab_size=304, n_embd=32, n_layer=3, n_head=4, n_positions=256, **NO_DROPOUT), "masked"),
-}  # fmt: skip
+HOW = {
+    "llama": "tree",
+    "qwen3": "tree",
+    "mistral": "tree",
+    "phi3": "tree",
+    "mistral windowed": "masked",
+    "gemma3": "masked",
+    "phi": "masked",
+    "gpt2": "masked",
+}
 
 
 def sequences():
@@ -75,19 +62,18 @@ def textbook(model, rows):
 
 
 @pytest.mark.parametrize("method", ["lora", "full"])
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", HOW)
 def test_oracle_shared_prefixes_give_the_gradients_of_whole_rows(family, method):
-    config, how = FAMILIES[family]
-    model = tiny_model(config).float()
+    model = tiny_model(TINY[family]).float()
     model = attach_adapter(model, method=method, r=4, alpha=8, seed=1)
     generator = torch.Generator().manual_seed(5)
     for name, parameter in model.named_parameters():
         if "lora_B" in name:
             torch.nn.init.normal_(parameter, std=0.3, generator=generator)
     model.train()
-    assert TokenLosses(model).how == how
+    assert TokenLosses(model).how == HOW[family]
     rows = sequences()
-    packed = lay_out(rows, how=how)
+    packed = lay_out(rows, how=HOW[family])
     assert packed.tokens_RT.numel() < 0.6 * packed.tokens
     ours = gradients(model, lambda way: [packed])
     apart = gradients(model, lambda way: [lay_out(rows, how=way, share=False)])
@@ -105,7 +91,7 @@ def test_oracle_shared_prefixes_give_the_gradients_of_whole_rows(family, method)
 def test_gradient_checkpointing_changes_nothing():
     rows = sequences()
     for family in ("llama", "gemma3"):
-        model = attach_adapter(tiny_model(FAMILIES[family][0]), r=4, alpha=8, seed=1)
+        model = attach_adapter(tiny_model(TINY[family]), r=4, alpha=8, seed=1)
         model.train()
         plain = gradients(model, lambda how: [lay_out(rows, how=how)])
         model.activation_checkpointing_enable()
@@ -116,7 +102,7 @@ def test_gradient_checkpointing_changes_nothing():
 
 
 def test_a_model_that_ignores_the_mask_gets_rows(monkeypatch):
-    model = tiny_model(FAMILIES["gpt2"][0])
+    model = tiny_model(TINY["gpt2"])
     real = type(model).forward
 
     def forgetful(self, *args, attention_mask=None, **kwargs):

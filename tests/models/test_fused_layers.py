@@ -8,44 +8,16 @@ import copy
 import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
-from transformers import (
-    Gemma3TextConfig,
-    GPT2Config,
-    GraniteConfig,
-    MistralConfig,
-    Phi3Config,
-    Qwen2Config,
-    Qwen3Config,
-    SmolLM3Config,
-)
 
 from burnish.models.adapters import attach_adapter
 from burnish.models.fused_layers import fuse_layers
 from burnish.models.lora_linear import fuse_lora
 from burnish.models.rms_norm import rms_norm
-from tiny import tiny_config, tiny_model
+from tiny import tiny_model
+from tiny_families import TINY
 
-SIZES = {
-    "vocab_size": 304, "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 3, "num_attention_heads": 4,
-    "num_key_value_heads": 2, "max_position_embeddings": 256, "bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0,
-}  # fmt: skip
-FUSED = {
-    "llama": tiny_config(rope_theta=100.0),
-    "llama with biases": tiny_config(attention_bias=True, mlp_bias=True),
-    "mistral": MistralConfig(**SIZES, sliding_window=None),
-    "qwen2": Qwen2Config(**SIZES),
-    "qwen3": Qwen3Config(**SIZES, head_dim=8),
-    "smollm3": SmolLM3Config(**SIZES, no_rope_layers=[1, 0, 1]),
-}
-OTHERS = {
-    "granite": GraniteConfig(**SIZES, residual_multiplier=0.3),
-    "gelu": tiny_config(hidden_act="gelu"),
-    "phi3": Phi3Config(**SIZES),
-    "gemma3": Gemma3TextConfig(**SIZES, head_dim=8),
-    "gpt2": GPT2Config(
-        vocab_size=304, n_embd=32, n_layer=3, n_head=4, resid_pdrop=0.0, embd_pdrop=0.0, attn_pdrop=0.0
-    ),
-}
+FUSED = ("llama", "llama with biases", "mistral", "qwen2", "qwen3", "smollm3")
+OTHERS = ("granite", "llama with gelu", "phi3", "gemma3", "gpt2")
 TOKENS = torch.randint(3, 304, (2, 19), generator=torch.Generator().manual_seed(2))
 
 
@@ -97,7 +69,7 @@ def assert_same(model, **inputs):
 @pytest.mark.parametrize("attention", ["eager", "sdpa"])
 @pytest.mark.parametrize("family", FUSED)
 def test_oracle_gradients_of_families(family, attention):
-    model = adapted(FUSED[family], attention)
+    model = adapted(TINY[family], attention)
     assert len(fused_layers(model)) == 3
     mask = torch.ones_like(TOKENS)
     mask[1, 12:] = 0
@@ -106,7 +78,7 @@ def test_oracle_gradients_of_families(family, attention):
 
 @pytest.mark.parametrize("family", OTHERS)
 def test_other_layers_are_left_alone(family):
-    model = adapted(OTHERS[family], target_modules="all-linear")
+    model = adapted(TINY[family], target_modules="all-linear")
     assert not fused_layers(model)
     assert_same(model)
 
@@ -115,14 +87,14 @@ def test_other_layers_are_left_alone(family):
     "targets", [["q_proj", "v_proj"], ["o_proj"], ["gate_proj", "down_proj"], ["k_proj", "up_proj"]]
 )
 def test_lora_on_some_layers(targets):
-    model = adapted(FUSED["qwen3"], target_modules=targets)
+    model = adapted(TINY["qwen3"], target_modules=targets)
     assert len(fused_layers(model)) == 3
     assert_same(model)
 
 
 @pytest.mark.parametrize("options", [{"dropout": 0.2}, {"method": "dora"}, {"method": "ia3"}])
 def test_other_adapters_keep_their_way(options):
-    model = adapted(FUSED["llama"], **options)
+    model = adapted(TINY["llama"], **options)
     assert not fused_layers(model)
     model.eval()
     assert_same(model)
@@ -132,7 +104,7 @@ def test_bfloat16_is_no_worse_than_with_lora_layers_fused_one_by_one():
     """Error of gradients against float32 with the same weights, over several adapters."""
     ours = theirs = 0.0
     for seed in range(4):
-        model = adapted(FUSED["llama"], dtype=torch.bfloat16, seed=seed)
+        model = adapted(TINY["llama"], dtype=torch.bfloat16, seed=seed)
         exact = outcome(unfused(model).float())
         ours += sum(errors(outcome(model), exact).values())
         single = unfused(model)
@@ -142,8 +114,8 @@ def test_bfloat16_is_no_worse_than_with_lora_layers_fused_one_by_one():
 
 
 def test_adapter_switched_off_merged_and_back():
-    model = adapted(FUSED["llama"]).eval()
-    base = tiny_model(FUSED["llama"], "eager")
+    model = adapted(TINY["llama"]).eval()
+    base = tiny_model(TINY["llama"], "eager")
     base.load_state_dict(unfused(model).unload().state_dict())
     with torch.no_grad():
         tuned = model(TOKENS).logits
@@ -159,7 +131,7 @@ def test_adapter_switched_off_merged_and_back():
 
 def test_another_adapter_another_scale_other_weights():
     """What is remembered of a layer is made anew when the layer changes."""
-    model = adapted(FUSED["llama"])
+    model = adapted(TINY["llama"])
     model.add_adapter("second", copy.deepcopy(model.peft_config["default"]))
     assert_same(model)
     model.set_adapter("second")
@@ -180,7 +152,7 @@ def test_another_adapter_another_scale_other_weights():
 
 
 def test_trained_weights_and_hooks_are_not_passed_over():
-    model = adapted(FUSED["llama"])
+    model = adapted(TINY["llama"])
     layers = model.base_model.model.model.layers
     assert_same(model)
     layers[1].mlp.down_proj.base_layer.weight.requires_grad_(True)
@@ -198,7 +170,7 @@ def test_trained_weights_and_hooks_are_not_passed_over():
 
 @pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode, contextlib.nullcontext])
 def test_reading_on_from_a_cache(mode):
-    model = adapted(FUSED["qwen3"]).eval()
+    model = adapted(TINY["qwen3"]).eval()
     plain = unfused(model)
     with mode():
         results = []
@@ -217,7 +189,7 @@ def test_nobody_needs_the_gradient_of_the_first_layers_input():
             return function(*args, **kwargs or {})
 
     counts = []
-    model = adapted(FUSED["llama"])
+    model = adapted(TINY["llama"])
     states = model.get_input_embeddings()(TOKENS).detach()
     for wanted in (False, True):
         logits = model(inputs_embeds=states.clone().requires_grad_(wanted)).logits
@@ -228,7 +200,7 @@ def test_nobody_needs_the_gradient_of_the_first_layers_input():
 
 
 def test_training_continues_bit_for_bit_and_names_stay():
-    model = adapted(FUSED["llama"])
+    model = adapted(TINY["llama"])
     assert [name for name, _ in model.named_parameters()] == [name for name, _ in unfused(model).named_parameters()]
     assert model.state_dict().keys() == unfused(model).state_dict().keys()
     first, second = outcome(model), outcome(model)

@@ -13,7 +13,6 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from transformers import Qwen3Config
 
 from burnish.models import generate
 from burnish.models.chat import Chat
@@ -22,6 +21,7 @@ from burnish.models.generate import Engine, Request, read_width, shared_length
 from burnish.models.load import load_model
 from burnish.records import JsonSchema, Labels, Message
 from tiny import tiny_config, tiny_loaded
+from tiny_families import TINY
 
 WORDS = ["the cat", "a dog ran to the mat", "sat", "system", "x" * 30]
 
@@ -62,11 +62,7 @@ def test_batched_with_shared_prefix_equals_one_by_one(attention, seed):
 
 
 def test_other_family_without_grouped_attention():
-    config = Qwen3Config(
-        vocab_size=304, hidden_size=32, intermediate_size=48, num_hidden_layers=2, num_attention_heads=4,
-        num_key_value_heads=2, head_dim=8, max_position_embeddings=256, use_sliding_window=False,
-    )  # fmt: skip
-    loaded, chat = tiny_loaded(config=config)
+    loaded, chat = tiny_loaded(config=TINY["qwen3"])
     for request, answer in zip(asked := requests(chat), Engine(loaded, chat).generate(asked), strict=True):
         assert list(answer.tokens) == slow_greedy(loaded, chat, request)[0]
 

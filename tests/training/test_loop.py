@@ -15,22 +15,7 @@ from burnish.training import checkpoints, step
 from burnish.training.objectives import sft
 from burnish.training.overfitting import overfitting
 from helpers_training import lora_model, rows, run_training, settings
-
-
-class Notes:
-    """A progress that keeps what it is told."""
-
-    def __init__(self):
-        self.lines = []
-
-    def stage(self, name, detail=""):
-        pass
-
-    def notice(self, text, *, warning=False):
-        self.lines.append(text)
-
-    def advance(self, what, done, total, facts=None):
-        pass
+from notes import Notes
 
 
 def same(a, b):

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from burnish.models.layout import lay_out
 from burnish.models.score import sequence_logprobs
+from burnish.progress import Silent
 from burnish.records import Source
 from burnish.runs import read_json, read_jsonl
 from burnish.training.batches import collate
@@ -143,7 +144,7 @@ def test_reference_is_the_model_without_its_adapter_and_is_computed_once(tmp_pat
         if "lora_B" in parameter_name:
             torch.nn.init.normal_(parameter, std=0.3)
     base, _ = lora_model(settings())
-    options = {"tokens_per_batch": 512, "share": True, "group": reference.Group(), "progress": Quiet()}
+    options = {"tokens_per_batch": 512, "share": True, "group": reference.Group(), "progress": Silent()}
     with_ref = reference.with_reference(made, model, tmp_path / "reference.json", **options)
     expected = sequence_logprobs(base, [sequence for item in made for sequence in item.sequences])
     found = [value for item in with_ref for value in item.reference]
@@ -153,17 +154,6 @@ def test_reference_is_the_model_without_its_adapter_and_is_computed_once(tmp_pat
     model.disable_adapter = None  # a second computation would fail
     again = reference.with_reference(made, model, tmp_path / "reference.json", **options)
     assert [list(item.reference) for item in again] == values
-
-
-class Quiet:
-    def stage(self, name, detail=""):
-        pass
-
-    def notice(self, text, *, warning=False):
-        pass
-
-    def advance(self, what, done, total, facts=None):
-        pass
 
 
 def test_first_dpo_step_knows_nothing(tmp_path):

@@ -15,6 +15,7 @@ from burnish.training import loop, scaling, step
 from burnish.training.loop import train
 from burnish.training.scaling import LossScale, after, scale_for
 from helpers_training import rows, settings
+from notes import Notes
 from tiny import tiny_loaded
 
 
@@ -69,14 +70,6 @@ def test_float16_learns_what_float32_learns(tmp_path, monkeypatch):
     assert {tensor.dtype for tensor in state.values()} == {torch.float32}
     for name, tensor in adapter_state(whole).items():
         assert (state[name] - tensor).norm() < 0.1 * tensor.norm(), name
-
-
-class Notes(Silent):
-    def __init__(self):
-        self.lines = []
-
-    def notice(self, text, *, warning=False):
-        self.lines.append(text)
 
 
 def test_without_scaling_small_gradients_would_be_lost(tmp_path, monkeypatch):
