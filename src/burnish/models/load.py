@@ -19,7 +19,7 @@ import torch
 from burnish.errors import ModelError
 from burnish.models.catalog import ModelSource, resolve
 from burnish.models.device import Format, choose_dtype, detect, give_back_freed_memory, keep_freed_memory
-from burnish.models.quantised import Quantisation, keep_layout, quantisation_config
+from burnish.models.quantised import Quantisation, mend_layers, quantisation_config
 from burnish.models.wheels import cache_dir, fetch_member, sha256_of
 from burnish.progress import Progress, Silent
 
@@ -81,7 +81,7 @@ def load_model(
         )
         choose_attention(model, device.device)
     if quantise:
-        keep_layout(model)
+        mend_layers(model)
         give_back_freed_memory()  # weights in full, each of which was there until it was quantised
     elif place:
         model.to(device.device)
