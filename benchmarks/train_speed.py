@@ -3,8 +3,9 @@
     python benchmarks/train_speed.py benchmarks/tasks/banking77.yaml --prompt full --batch 8 --steps 6 --peers trl
 
 Each runs in a process of its own, so that one's memory is not the other's. Both get the task's examples already
-rendered and tokenised, the same model, adapter, rate and number of steps, and a validation set of examples that
-neither trains on, measured by the same code afterwards. The first steps (--warmup) are not timed.
+rendered and tokenised, in the same batches, the same model, adapter and first adapter weights, rate and number of
+steps, and a validation set of examples that neither trains on, measured by the same code afterwards: the losses are
+equal but for rounding. The first steps (--warmup) are not timed.
 """
 
 from __future__ import annotations
@@ -20,10 +21,12 @@ import sys
 import tempfile
 import time
 from importlib.metadata import version
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 PEERS = ("trl",)
+SEED = 0
 
 
 def main() -> None:
@@ -74,7 +77,8 @@ def _work(arguments: argparse.Namespace) -> dict[str, Any]:
     chat = Chat(burnish.load_tokenizer(loaded.config.model))
     full = (arguments.prompt or training.prompt) == "full"
     rows = list(prepared.split.train)
-    random.Random(0).shuffle(rows)
+    random.Random(SEED).shuffle(rows)
+    many = min(arguments.rows, len(rows)) // arguments.batch * arguments.batch  # whole batches: TRL's run on
 
     def items(examples: Any) -> Any:
         encoded = burnish.encode(
@@ -86,7 +90,7 @@ def _work(arguments: argparse.Namespace) -> dict[str, Any]:
         "objective": arguments.objective,
         "model": loaded.config.model,
         "dtype": arguments.dtype,
-        "rows": items(rows[: arguments.rows]),
+        "rows": items(rows[:many]),
         "validation": items(list(prepared.split.validation)[: arguments.validation]),
         "batch": arguments.batch,
         "peer_batch": arguments.peer_batch or arguments.batch,
@@ -158,9 +162,7 @@ def _burnish(work: dict[str, Any]) -> tuple[list[float], Any, str]:
     from burnish.runs import read_jsonl
 
     base = burnish.load_model(work["model"], dtype=work["dtype"])
-    model = burnish.attach_adapter(
-        base.model, r=work["r"], alpha=work["alpha"], dropout=0.0, target_modules="all-linear", seed=0
-    )
+    model = _adapted(base.model, work)
     settings = burnish.TrainingConfig(
         learning_rate=work["rate"],
         batch_size=work["batch"],
@@ -169,6 +171,7 @@ def _burnish(work: dict[str, Any]) -> tuple[list[float], Any, str]:
         evals_per_epoch=1e-6,
         checkpoint_steps=10**6,
         tokens_per_batch=2**16,
+        warmup_ratio=0,  # TRL's first step of a warm-up has rate 0, ours has not
     )
     # TRL computes the reference in every step; computed once before, it is no part of a step here. So that both do
     # the same work, it is spread over the steps that it serves.
@@ -176,7 +179,7 @@ def _burnish(work: dict[str, Any]) -> tuple[list[float], Any, str]:
     first: list[float] = []
     with tempfile.TemporaryDirectory() as folder:
         burnish.train(
-            model, work["rows"], [], settings=settings, seed=0, device=base.device, folder=Path(folder),
+            model, work["rows"], [], settings=settings, seed=SEED, device=base.device, folder=Path(folder),
             metric=None, metric_name="", progress=burnish.Silent(),
             objective=burnish.make_objective(work["objective"]),
             on_log=lambda line: first.append(time.perf_counter()),
@@ -189,9 +192,30 @@ def _burnish(work: dict[str, Any]) -> tuple[list[float], Any, str]:
     return ends, model, str(base.dtype).removeprefix("torch.")
 
 
+def _adapted(model: Any, work: dict[str, Any]) -> Any:
+    """The model with the adapter that both sides train, its first weights drawn alike."""
+    import burnish
+
+    return burnish.attach_adapter(
+        model, r=work["r"], alpha=work["alpha"], dropout=0.0, target_modules="all-linear", seed=SEED
+    )
+
+
+def _in_order(rows: list[Any], batch: int, steps: int) -> list[Any]:
+    """The rows as Burnish takes them, step by step."""
+    from burnish.training.batches import epoch_order
+
+    taken: list[Any] = []
+    for epoch in count():
+        for step in epoch_order([item.tokens for item in rows], batch, SEED, epoch):
+            taken += [rows[place] for place in step]
+        if len(taken) >= batch * steps:
+            return taken[: batch * steps]
+    raise AssertionError("epochs do not end")
+
+
 def _trl(work: dict[str, Any]) -> tuple[list[float], Any, str]:
     """As above with TRL's trainer, without gradient checkpointing, in the number format that Burnish takes."""
-    from peft import LoraConfig
     from transformers import TrainerCallback
     from trl_peer import trl_trainer
 
@@ -199,6 +223,9 @@ def _trl(work: dict[str, Any]) -> tuple[list[float], Any, str]:
 
     base = burnish.load_model(work["model"], dtype=work["dtype"])
     base.model.set_attn_implementation("sdpa")
+    model = _adapted(base.model, work)
+    for module in model.modules():
+        module.__dict__.pop("forward", None)  # peft's own layers, none of ours
     seconds: list[float] = []
 
     class Clock(TrainerCallback):  # type: ignore[misc]
@@ -208,23 +235,20 @@ def _trl(work: dict[str, Any]) -> tuple[list[float], Any, str]:
         def on_step_end(self, *_: Any, **__: Any) -> None:
             seconds.append(time.perf_counter() - self.began)
 
-    lora = LoraConfig(
-        task_type="CAUSAL_LM", r=work["r"], lora_alpha=work["alpha"], lora_dropout=0.0, target_modules="all-linear"
-    )
     with tempfile.TemporaryDirectory() as folder:
         trainer = trl_trainer(
             work["objective"],
-            base.model,
+            model,
             base.tokenizer,
-            work["rows"],
+            _in_order(work["rows"], work["batch"], work["steps"]),
             folder=folder,
             batch=work["peer_batch"],
             accumulate=max(1, work["batch"] // work["peer_batch"]),
             steps=work["steps"],
             rate=work["rate"],
-            warmup_steps=max(1, round(0.05 * work["steps"])),
+            in_order=True,
+            warmup_steps=0,
             callbacks=[Clock()],
-            peft_config=lora,
         )
         trainer.train()
     return seconds, trainer.model, str(base.dtype).removeprefix("torch.")
