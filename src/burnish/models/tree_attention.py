@@ -135,7 +135,7 @@ class _TreeAttention(torch.autograd.Function):
         out = query.new_empty(N, H, D)
         for block in plan.blocks:
             rows = _queries(query[0], block, len(keys), scaling)
-            weights = _weights(rows, keys, block).to(rows.dtype)
+            weights = _weights(rows, keys, block)
             _put_heads(out, _times(weights, values, block), block)
         ctx.save_for_backward(query, keys, values)
         ctx.plan, ctx.scaling = plan, scaling
@@ -152,10 +152,10 @@ class _TreeAttention(torch.autograd.Function):
             rows = _queries(query[0], block, len(keys), ctx.scaling)
             upstream = _queries(out_gradient, block, len(keys), 1.0)
             weights = _weights(rows, keys, block)
-            _add_keys(value_gradient, weights.to(rows.dtype), upstream, block)
-            weights_gradient = _scores(upstream, values, block).float()
-            scores_gradient = torch._softmax_backward_data(weights_gradient, weights, -1, torch.float32)
-            scores_gradient = scores_gradient.to(rows.dtype)
+            _add_keys(value_gradient, weights, upstream, block)
+            scores_gradient = torch._softmax_backward_data(
+                _scores(upstream, values, block), weights, -1, weights.dtype
+            )
             _add_keys(key_gradient, scores_gradient, rows, block)
             _put_heads(query_gradient, _times(scores_gradient, keys, block).mul_(ctx.scaling), block)
         return query_gradient.transpose(0, 1)[None], key_gradient[None], value_gradient[None], None, None
@@ -205,12 +205,12 @@ def _scores(rows: Tensor, keys: Tensor, block: Block) -> Tensor:
 
 
 def _weights(rows: Tensor, keys: Tensor, block: Block) -> Tensor:
-    """Attention weights in float32, [K, B, G·T, P + T]."""
+    """Attention weights, [K, B, G·T, P + T]: summed in float32 whatever the scores' format, rounded once."""
     scores = _scores(rows, keys, block)
     K, B, R, _ = rows.shape
     # In place: a slice of the columns with the rows' heads and tokens apart.
     scores.view(K, B, R // block.T, block.T, -1)[..., block.P :] += block.mask
-    return torch.softmax(scores, dim=-1, dtype=torch.float32)
+    return torch.softmax(scores, dim=-1)
 
 
 def _times(weights: Tensor, values: Tensor, block: Block) -> Tensor:
@@ -236,10 +236,11 @@ def _add_keys(total: Tensor, weights: Tensor, rows: Tensor, block: Block) -> Non
     else:
         total.index_add_(1, block.take[block.keep], own[:, block.keep])
     if block.P:
-        first = weights[..., : block.P].reshape(K, B * R, block.P).transpose(1, 2) @ rows.view(K, B * R, D)
+        # rowsᵀ weights: the weights, the larger factor, would be copied to be transposed.
+        first = rows.view(K, B * R, D).transpose(1, 2) @ weights[..., : block.P].reshape(K, B * R, block.P)
         at = 0
         for start, end in block.before:
-            total[:, start:end] += first[:, at : at + end - start]
+            total[:, start:end] += first[..., at : at + end - start].transpose(1, 2)
             at += end - start
 
 
