@@ -79,22 +79,22 @@ def _attend(
     if mask is not None:
         scores = scores + mask[:, :, None, :, :S]
     if prefix is None:
-        weights = _weights(scores, query.dtype, dropout)
+        weights = _weights(scores, dropout)
         return (weights.view(B, K, G * T, S) @ value).view(B, H, T, D).transpose(1, 2)
 
     prefix_key, prefix_value = prefix
     P = prefix_key.shape[2]
     rows = grouped.transpose(0, 1).reshape(K, B * G * T, D)
     prefix_scores = (rows @ prefix_key[0].transpose(1, 2)).view(K, B, G, T, P).transpose(0, 1)
-    weights = _weights(torch.cat([prefix_scores, scores], dim=-1), query.dtype, dropout)
+    weights = _weights(torch.cat([prefix_scores, scores], dim=-1), dropout)
     on_prefix, on_own = weights[..., :P], weights[..., P:]
     from_prefix = (on_prefix.transpose(0, 1).reshape(K, B * G * T, P) @ prefix_value[0]).view(K, B, G * T, D)
     from_own = on_own.reshape(B, K, G * T, S) @ value
     return (from_prefix.transpose(0, 1) + from_own).reshape(B, H, T, D).transpose(1, 2)
 
 
-def _weights(scores: Tensor, dtype: torch.dtype, dropout: float) -> Tensor:
-    weights = torch.softmax(scores, dim=-1, dtype=torch.float32).to(dtype)
+def _weights(scores: Tensor, dropout: float) -> Tensor:
+    weights = torch.softmax(scores, dim=-1)  # its sums are in float32 whatever the scores' format
     return torch.nn.functional.dropout(weights, dropout) if dropout else weights
 
 
