@@ -7,9 +7,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from burnish.config import LoadedTask
+from burnish.config import CheckConfig, LoadedTask
 from burnish.data.check import check_examples
 from burnish.data.checks.masking import masked_problem
+from burnish.data.checks.names import FindNames, name_finder
 from burnish.data.fingerprint import combined, examples_fingerprint
 from burnish.data.load import Reading, read_examples
 from burnish.data.mixture import Extra, mixture_leaks
@@ -85,12 +86,19 @@ def prepare(
         max_length=config.training.max_length,
         split=split,
         against=[near(file) for file in config.data.contamination],
+        names=names_of(config.check, loaded.base_dir),
     )
     extras = read_extras(loaded, progress)
     leaks = mixture_leaks(extras, split.test, split.validation)
     report = replace(report, findings=told([*leaks, *report.findings], PLACES))
     fingerprint = combined([examples_fingerprint(everything), *(extra.fingerprint for extra in extras)])
     return Prepared(task, split, report, fingerprint, labels, extras)
+
+
+def names_of(config: CheckConfig, base_dir: Path | None = None) -> FindNames | None:
+    """What finds names of persons, where they are asked for. Raises ConfigError when it is not installed."""
+    folder = (base_dir or Path()) / config.names_model
+    return name_finder(str(folder) if folder.is_dir() else config.names_model) if config.names else None
 
 
 def read_labelled(loaded: LoadedTask, allow_bad_rows: int, progress: Progress) -> list[Example]:

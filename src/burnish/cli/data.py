@@ -12,11 +12,12 @@ from burnish.cli.inspection import HtmlFile, Inspector, RequestsFile, SampleSize
 from burnish.cli.options import AllowBadRows, AsJson, Overrides, TaskFile
 from burnish.cli.shell import print_json, show
 from burnish.errors import ConfigError
-from burnish.records import Kind
+from burnish.records import Json, Kind
 
 if TYPE_CHECKING:
     from burnish.config import LoadedTask, TaskConfig
     from burnish.data.check import Checked
+    from burnish.data.checks.names import FindNames
     from burnish.models.chat import Chat, Rendered
     from burnish.progress import Progress
 
@@ -59,6 +60,12 @@ def check(
         list[Path] | None,
         typer.Option("--against", metavar="FILE", help="Test material that no row to train on may hold. Repeatable."),
     ] = None,
+    names: Annotated[
+        bool, typer.Option("--names", help="Look for names of persons, too (burnish[presidio] and a spaCy model).")
+    ] = False,
+    names_model: Annotated[
+        str | None, typer.Option("--names-model", metavar="MODEL", help="spaCy model that finds them.")
+    ] = None,
     fix: FixActions = None,
     out: CopiesFolder = None,
     as_json: AsJson = False,
@@ -69,22 +76,27 @@ def check(
 
     Exit status: 0 nothing grave, 1 findings of severity error, 2 rows that cannot be read.
     """
+    from burnish.config import CheckConfig
+    from burnish.prepare import names_of
     from burnish.reports.terminal import TerminalProgress
     from burnish.reports.views import data_report_view
 
     actions = chosen_actions(fix, out)
+    looked_for = _names_settings(names, names_model)
     with TerminalProgress() as progress:
         inspector = Inspector(embeddings, sample, requests, progress)
         if source.is_dir() or source.suffix.lower() in TASK_SUFFIXES:
             if kind is not None:
                 fix = "set kind: in the task file, or check its data file by itself"
                 raise ConfigError("a task has its own kind", got=kind, where="--kind", fix=fix)
-            checked = _check_task(source, overrides or [], allow_bad_rows, against or [], progress, inspector)
+            settings = [*(overrides or []), *(f"check.{key}={value}" for key, value in looked_for.items())]
+            checked, finder = _check_task(source, settings, allow_bad_rows, against or [], progress, inspector)
         else:
             if overrides:
                 fix = "name the task instead of its data file"
                 raise ConfigError("a data file has no settings", got=overrides, where="--set", fix=fix)
-            checked = _check_file(source, kind, allow_bad_rows, against or [], progress, inspector)
+            finder = names_of(CheckConfig.model_validate(looked_for))
+            checked = _check_file(source, kind, allow_bad_rows, against or [], finder, progress, inspector)
         for file in checked.files:
             progress.notice(str(file))
         for problem in checked.problems:
@@ -99,7 +111,7 @@ def check(
 
             write_check_page(str(source), checked.report, inspector.found, html)
             progress.notice(f"page: {html}")
-        cleaned = write_copies(checked, actions, out, progress) if actions else []
+        cleaned = write_copies(checked, actions, out, finder, progress) if actions else []
     if as_json:
         print_json(_as_json(checked) | ({"fixes": [item._asdict() for item in cleaned]} if actions else {}))
     else:
@@ -111,8 +123,21 @@ def check(
     return FINDINGS_STATUS if any(f.severity == "error" for f in checked.report.findings) else 0
 
 
+def _names_settings(names: bool, model: str | None) -> dict[str, Json]:
+    """The settings below `check` that the options stand for."""
+    if model is not None and not names:
+        raise ConfigError("no names are looked for", got=model, where="--names-model", fix="add --names")
+    return ({"names": True} if names else {}) | ({} if model is None else {"names_model": model})
+
+
 def _check_file(
-    path: Path, kind: Kind | None, allow_bad_rows: int, against: list[Path], progress: Progress, inspector: Inspector
+    path: Path,
+    kind: Kind | None,
+    allow_bad_rows: int,
+    against: list[Path],
+    names: FindNames | None,
+    progress: Progress,
+    inspector: Inspector,
 ) -> Checked:
     from burnish.data.check import check_files
     from burnish.data.guess import guess_kind
@@ -121,7 +146,9 @@ def _check_file(
     if kind is None and path.is_file():
         progress.notice(f"kind: {chosen} (guessed from the first rows; --kind says otherwise)")
     observe = inspector.observer(chosen)
-    return check_files(path, kind=chosen, allow_bad_rows=allow_bad_rows, against=against, observe=observe)
+    return check_files(
+        path, kind=chosen, allow_bad_rows=allow_bad_rows, against=against, names=names, observe=observe
+    )
 
 
 def _check_task(
@@ -131,18 +158,19 @@ def _check_task(
     against: list[Path],
     progress: Progress,
     inspector: Inspector,
-) -> Checked:
-    """Streamed, with the task's own settings and its model's tokens."""
+) -> tuple[Checked, FindNames | None]:
+    """Streamed, with the task's own settings and its model's tokens; and what finds names of persons."""
     from burnish.config import load_task
     from burnish.data.check import check_files
     from burnish.data.places import near
-    from burnish.prepare import reading_options, token_counter
+    from burnish.prepare import names_of, reading_options, token_counter
     from burnish.tasks import make_task
 
     loaded = load_task(path, overrides)
     for notice in loaded.notices:
         progress.notice(notice)
-    config, facts = loaded.config, _first_pass(loaded)
+    config, names = loaded.config, names_of(loaded.config.check, loaded.base_dir)
+    facts = _first_pass(loaded)
     task = make_task(config, facts.labels, shared_tools=facts.shared_tools, base_dir=loaded.base_dir)
     checked = check_files(
         [near(file) for file in config.data.train],
@@ -152,12 +180,13 @@ def _check_task(
         count_tokens=token_counter(loaded, task, progress),
         max_length=config.training.max_length,
         against=[*map(near, config.data.contamination), *against],
+        names=names,
         allow_bad_rows=allow_bad_rows,
         observe=inspector.observer(config.kind, config.data),
         **reading_options(loaded),
     )
     _tell_power(config, checked.report.rows, progress)
-    return checked
+    return checked, names
 
 
 def _tell_power(config: TaskConfig, rows: int, progress: Progress) -> None:

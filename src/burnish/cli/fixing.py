@@ -13,6 +13,7 @@ from burnish.errors import ConfigError
 
 if TYPE_CHECKING:
     from burnish.data.check import Checked
+    from burnish.data.checks.names import FindNames
     from burnish.data.cleaning.clean import Cleaned
     from burnish.progress import Progress
 
@@ -54,11 +55,13 @@ def chosen_actions(fix: str | None, out: Path | None) -> tuple[str, ...]:
     return () if fix is None else read_actions(fix)
 
 
-def write_copies(checked: Checked, actions: tuple[str, ...], out: Path | None, progress: Progress) -> list[Cleaned]:
+def write_copies(
+    checked: Checked, actions: tuple[str, ...], out: Path | None, names: FindNames | None, progress: Progress
+) -> list[Cleaned]:
     """Cleaned copies of what was checked, with a word on each."""
     from burnish.data.cleaning.clean import clean_files
 
-    cleaned = clean_files(checked.report.findings, actions, out)
+    cleaned = clean_files(checked.report.findings, actions, out, names=names)
     for item in cleaned:
         done = ", ".join(f"{action} {rows:,} rows" for action, rows in item.changes.items())
         progress.notice(f"{item.written}: {done}; each change in {item.log}")

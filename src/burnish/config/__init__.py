@@ -9,6 +9,7 @@ from burnish.config.search import Candidates, Range, candidates
 from burnish.config.settings import (
     METRICS,
     BaselineName,
+    CheckConfig,
     ContextConfig,
     CostsConfig,
     DataConfig,
@@ -26,6 +27,7 @@ __all__ = [
     "METRICS",
     "BaselineName",
     "Candidates",
+    "CheckConfig",
     "ContextConfig",
     "CostsConfig",
     "DataConfig",

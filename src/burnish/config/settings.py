@@ -75,6 +75,15 @@ class DataConfig(Settings):
         return [value] if isinstance(value, str | Path) else value
 
 
+class CheckConfig(Settings):
+    """What the data check looks for beside the usual."""
+
+    names: bool = Field(default=False, description="Whether to look for names of persons (burnish[presidio]).")
+    names_model: str = Field(
+        default="en_core_web_lg", min_length=1, description="spaCy model that finds them: a package or a folder."
+    )
+
+
 class GoalConfig(Settings):
     """What the tuned model must reach to be shipped."""
 
@@ -368,6 +377,7 @@ class TaskConfig(Settings):
     kind: Kind = Field(description="What the answers are.")
     instruction: str = Field(min_length=1, description="What the model is told to do.")
     data: DataConfig = Field(description="A file, a list of files, or a mapping with train, validation and test.")
+    check: CheckConfig = Field(default=CheckConfig(), description="What the data check looks for.")
     labels: list[str] | None = Field(default=None, description="classification: the labels (default: from the data).")
     json_schema: dict[str, Any] | None = Field(
         default=None,

@@ -20,6 +20,7 @@ from burnish.data.checks.base import Check, rows_text, text_row
 from burnish.data.checks.classes import Classes
 from burnish.data.checks.contamination import ContaminationCheck, read_material
 from burnish.data.checks.masking import masked_problem
+from burnish.data.checks.names import FindNames
 from burnish.data.checks.near import NearRows, near_findings, near_leaks
 from burnish.data.checks.parts import GroupParts
 from burnish.data.checks.suite import text_checks
@@ -57,6 +58,7 @@ def check_examples(
     max_length: int | None = None,
     split: Split | None = None,
     against: Sequence[str | Path] = (),
+    names: FindNames | None = None,
 ) -> DataReport:
     """The findings on some examples, in one pass.
 
@@ -64,9 +66,10 @@ def check_examples(
     together; called with at most 64 at a time, for a sample of at most 10,000. max_length: longer rows are reported.
     split: its parts are compared with one another (the examples are then usually those of the split).
     against: files of test material that no row to train on may hold. Raises DataError when one cannot be read.
+    names: finds names of persons (checks/names.py: name_finder); without it they are not looked for.
     """
     material = read_material(against) if against else None
-    tally = _Tally(kind, stratum, count_tokens, max_length, near=split is None)
+    tally = _Tally(kind, stratum, count_tokens, max_length, near=split is None, names=names)
     if split is None and material is not None:
         tally.material = ContaminationCheck(material)
     for example in examples:
@@ -103,6 +106,7 @@ def check_files(
     count_tokens: CountTokens | None = None,
     max_length: int | None = None,
     against: Sequence[str | Path] = (),
+    names: FindNames | None = None,
     allow_bad_rows: int = 0,
     show: int = 20,
     observe: Callable[[Example, str], None] | None = None,
@@ -113,7 +117,7 @@ def check_files(
     cannot be used are findings. Raises DataError for more than `allow_bad_rows` rows that cannot be read at all, for
     a file that cannot, and when no row is left.
     """
-    tally = _Tally(kind, stratum, count_tokens, max_length, declared=labels is not None)
+    tally = _Tally(kind, stratum, count_tokens, max_length, declared=labels is not None, names=names)
     if against:
         tally.material = ContaminationCheck(read_material(against))
     bad = BadRows(show)
@@ -167,6 +171,7 @@ class _Tally:
         texts: bool = True,
         near: bool = True,
         declared: bool = False,
+        names: FindNames | None = None,
     ) -> None:
         self.kind = kind
         self.stratum = stratum
@@ -184,7 +189,7 @@ class _Tally:
         self.group_parts = GroupParts()
         self.lengths = None if count_tokens is None else Lengths(count_tokens, max_length)
         self.pairs = PairTally() if kind == "preference" else None
-        self.checks: list[Check] = text_checks(kind) if texts else []
+        self.checks: list[Check] = text_checks(kind, names) if texts else []
         self.near = NearRows(kind) if near else None
         self.material: ContaminationCheck | None = None
 

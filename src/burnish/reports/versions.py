@@ -72,8 +72,8 @@ def _way(traced: Traced) -> Iterator[tuple[str, str]]:
     for origin in traced.origins:
         yield f"  from {origin.source.file}:{origin.source.line}", "dim cyan"
         for change in origin.changes:
-            became = "" if change.after is None else f"  →  {one_line(change.after, 120)}"
-            yield f"    {change.action} {change.kind}: {one_line(change.before, 120)}{became}", "dim"
+            shown = [one_line(text, 120) for text in (change.before, change.after) if text is not None]
+            yield f"    {change.action} {change.kind}{': ' if shown else ''}{'  →  '.join(shown)}", "dim"
 
 
 def cleaning_steps(cleanings: Mapping[str, Cleanings]) -> list[str]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
+from burnish.data.checks.names import FindNames
 from burnish.data.checks.personal import PERSONAL
 from burnish.data.checks.secret import SECRETS
 from burnish.data.checks.spans import find_spans, replaced
@@ -15,6 +17,19 @@ SENSITIVE = SECRETS + PERSONAL
 def masked(text: str) -> str:
     """The text with a placeholder in place of all personal data and secrets."""
     return replaced(text, find_spans(text, SENSITIVE))
+
+
+def masker(names: FindNames | None) -> Callable[[str], str]:
+    """`masked`, which with `names` masks names of persons, too."""
+    if names is None:
+        return masked
+
+    def mask(text: str) -> str:
+        known = find_spans(text, SENSITIVE)
+        others = [one for one in names(text) if all(one.end <= span.start or span.end <= one.start for span in known)]
+        return replaced(text, sorted([*known, *others]))
+
+    return mask
 
 
 def masked_problem(problem: Problem) -> Problem:

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 
 from burnish.data.checks.base import TextRow, rows_text
+from burnish.data.checks.names import FindNames
 from burnish.data.checks.personal import PERSONAL
 from burnish.data.checks.secret import GIVEN, KNOWN
 from burnish.data.checks.spans import find_spans
@@ -19,13 +20,18 @@ _WORDS = {
     "IBAN": "account numbers (IBAN)",
     "SSN": "US social security numbers",
     "IP": "IP addresses",
+    "NAME": "names of persons",
 }
 
 
 class SensitiveCheck:
-    """Counts rows with personal data, with keys of a known form, and with passwords or keys that are given."""
+    """Counts rows with personal data, with keys of a known form, and with passwords or keys that are given.
 
-    def __init__(self) -> None:
+    names: finds names of persons; None: they are not looked for.
+    """
+
+    def __init__(self, names: FindNames | None = None) -> None:
+        self.names = names
         self.personal = Places()
         self.sorts: Counter[str] = Counter()  # rows by sort of personal data
         self.known = Places()
@@ -33,7 +39,10 @@ class SensitiveCheck:
 
     def add(self, row: TextRow) -> None:
         text, source = row.whole, row.example.source
-        if spans := find_spans(text, PERSONAL):
+        spans = find_spans(text, PERSONAL)
+        if self.names is not None:
+            spans += self.names(text)
+        if spans:
             self.personal.add(source)
             self.sorts.update({span.name for span in spans})
         if find_spans(text, KNOWN):

@@ -7,6 +7,8 @@ from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from burnish.data.checks.masking import masker
+from burnish.data.checks.names import FindNames
 from burnish.data.cleaning.actions import ACTIONS
 from burnish.data.cleaning.edits import DROPPED, REDACTED, REPAIRS, SPELLING, edit_of, edited, respelled
 from burnish.data.cleaning.log import end_of, entry_of, log_of
@@ -77,10 +79,17 @@ def copy_of(path: Path, folder: Path | None) -> Path:
     return (folder or path.parent) / name
 
 
-def clean_files(findings: Sequence[Finding], actions: Collection[str], folder: Path | None = None) -> list[Cleaned]:
+def clean_files(
+    findings: Sequence[Finding],
+    actions: Collection[str],
+    folder: Path | None = None,
+    *,
+    names: FindNames | None = None,
+) -> list[Cleaned]:
     """Write a cleaned copy of every file with something to change, and its log `<copy>.changes.jsonl`.
 
-    folder: for the copies (None: beside each file). Raises ConfigError when a copy is there already, DataError when a
+    folder: for the copies (None: beside each file). names: finds names of persons, which are redacted, too; the logs
+    then show no text. Raises ConfigError when a copy is there already, DataError when a
     file cannot be cut into rows.
     """
     plan = make_plan(findings, actions)
@@ -90,16 +99,22 @@ def clean_files(findings: Sequence[Finding], actions: Collection[str], folder: P
         if copy.exists() or list(copies.values()).count(copy) > 1:
             fix = "Remove it, or name another folder: --out DIR."
             raise ConfigError("the cleaned copy would replace a file", got=str(copy), where=file, fix=fix)
-    return [_clean(Path(file), copies[file], rows, instead) for file, rows in plan.items()]
+    return [_clean(Path(file), copies[file], rows, instead, names) for file, rows in plan.items()]
 
 
-def _clean(path: Path, copy: Path, rows: dict[int, dict[str, str]], instead: dict[str, str]) -> Cleaned:
+def _clean(
+    path: Path,
+    copy: Path,
+    rows: dict[int, dict[str, str]],
+    instead: dict[str, str],
+    names: FindNames | None,
+) -> Cleaned:
     drop = {line for line, kinds in rows.items() if "drop" in kinds.values()}
-    log = log_of(copy)
+    log, mask = log_of(copy), masker(names)
     counts: Counter[str] = Counter()
 
     def changed(line: int, values: dict[str, Json]) -> dict[str, Json]:
-        edit = edit_of(rows[line])
+        edit = edit_of(rows[line], mask)
         if SPELLING in rows[line]:
             values = respelled(values, instead)
         return {key: edited(value, edit) for key, value in values.items()}
@@ -108,7 +123,7 @@ def _clean(path: Path, copy: Path, rows: dict[int, dict[str, str]], instead: dic
         for made in rewrite(path, sink, drop=drop, change=rows.keys() - drop, changed=changed):
             counts.update(set(rows[made.line].values()))
             for kind, action in rows[made.line].items():
-                lines.write(dumps(entry_of(path, made, kind, action)).encode() + b"\n")
+                lines.write(dumps(entry_of(path, made, kind, action, text=names is None)).encode() + b"\n")
         sink.flush()
         lines.write(dumps(end_of(path, copy, Path(sink.name))).encode() + b"\n")
     return Cleaned(str(path), str(copy), str(log), dict(counts))

@@ -25,11 +25,11 @@ REPAIRS: Mapping[str, Edit] = {
 }
 
 
-def edit_of(kinds: Collection[str]) -> Edit:
+def edit_of(kinds: Collection[str], mask: Edit = masked) -> Edit:
     """One function for what is to be done to each text of a row with these findings."""
     steps: list[Edit] = [step for kind, step in REPAIRS.items() if kind in kinds]
     if any(kind in kinds for kind in REDACTED):
-        steps.append(masked)
+        steps.append(mask)
 
     def edit(text: str) -> str:
         for step in steps:

@@ -22,14 +22,15 @@ _SHOWN = 200  # characters of a row
 
 
 class Entry(NamedTuple):
-    """What was done to one row because of one finding. before, after: masked text (after: None when dropped)."""
+    """What was done to one row because of one finding. before, after: masked text (after: None when dropped; both
+    None where the log shows no text)."""
 
     line: int
     copy_line: int
     shift: int
     kind: str
     action: str
-    before: str
+    before: str | None
     after: str | None
 
 
@@ -81,18 +82,21 @@ def log_of(copy: Path) -> Path:
     return copy.with_name(f"{copy.name}.changes.jsonl")
 
 
-def entry_of(path: Path, made: Changed, kind: str, action: str) -> dict[str, Json]:
+def entry_of(path: Path, made: Changed, kind: str, action: str, *, text: bool = True) -> dict[str, Json]:
     """One line of the log.
 
     before, after: masked text, with its SHA-256 where nothing was masked: a hash would give short secrets away.
+    text: whether to show any; names of persons are not told reliably in rows as they are in the file.
     """
     entry: dict[str, Json] = {"file": str(path), "line": made.line, "kind": kind, "action": action}
     entry |= {"copy_line": made.copy_line, "shift": made.shift}
     for name, raw in (("before", made.before), ("after", made.after)):
-        text = None if raw is None else raw.decode("utf-8", "replace")
-        shown = None if text is None else masked(text)
+        whole = None if raw is None or not text else raw.decode("utf-8", "replace")
+        shown = None if whole is None else masked(whole)
         entry[name] = None if shown is None else shown.strip()[:_SHOWN]
-        entry[f"{name}_sha256"] = hashlib.sha256(raw).hexdigest() if raw is not None and shown == text else None
+        entry[f"{name}_sha256"] = (
+            hashlib.sha256(raw).hexdigest() if raw is not None and whole is not None and shown == whole else None
+        )
     return entry
 
 
