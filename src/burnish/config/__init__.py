@@ -1,6 +1,7 @@
 """The task file: burnish.yaml <-> TaskConfig. Names follow the field; peers' names are aliases."""
 
 from burnish.config.base import Settings
+from burnish.config.baselines import FewShotConfig, PromptConfig
 from burnish.config.hosted import HostedConfig, HostedPrice
 from burnish.config.init import init_task
 from burnish.config.read import LoadedTask, load_task, task_from
@@ -13,15 +14,13 @@ from burnish.config.settings import (
     ContextConfig,
     CostsConfig,
     DataConfig,
-    FewShotConfig,
     GenerationConfig,
     GoalConfig,
-    PromptConfig,
     SplitConfig,
     TaskConfig,
-    TrainingConfig,
     TuneConfig,
 )
+from burnish.config.training import TrainingConfig
 
 __all__ = [
     "METRICS",

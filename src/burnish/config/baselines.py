@@ -1,4 +1,4 @@
-"""Settings of the baselines that work with vectors of texts, and of retrieval."""
+"""Settings of the baselines: prompts, shots, vectors of texts, retrieval."""
 
 from __future__ import annotations
 
@@ -8,6 +8,38 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from burnish.config.base import Settings
+
+
+class PromptConfig(Settings):
+    """What may be said to models that are not tuned: alternatives tried on validation examples, the best kept."""
+
+    instructions: list[Annotated[str, Field(min_length=1)]] = Field(
+        default=[], description="Other wordings of the instruction to try beside it."
+    )
+    eval_examples: int = Field(
+        default=50, ge=1, description="Validation examples on which ways of prompting are compared."
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _short_forms(cls, value: Any) -> Any:
+        return {"instructions": value} if isinstance(value, list | tuple) else value
+
+
+ShotCount = Annotated[int, Field(ge=1, le=100)]
+ShotSelection = Literal["nearest", "fixed", "embedding"]
+
+
+class FewShotConfig(Settings):
+    """The few_shot baseline. Of several values the best on validation is used."""
+
+    k: ShotCount | Annotated[list[ShotCount], Field(min_length=1)] | Literal["auto"] = Field(
+        default=5, description="Examples in the prompt; of a list the best is used; auto: of 1, 3, 5 and 10."
+    )
+    select: ShotSelection | Annotated[list[ShotSelection], Field(min_length=1)] | Literal["auto"] = Field(
+        default="nearest",
+        description="nearest: by BM25 for every input; embedding: by meaning; fixed: alike for all; auto: the best.",
+    )
 
 
 class EmbeddingProbeConfig(Settings):

@@ -9,7 +9,8 @@ from typing import Any
 from burnish.config.base import Report
 from burnish.config.hosted_check import check_hosted
 from burnish.config.search import METHODS_OF, check_search
-from burnish.config.settings import METRICS, TaskConfig, TrainingConfig
+from burnish.config.settings import METRICS, TaskConfig
+from burnish.config.training import TrainingConfig
 from burnish.config.words import nearest
 from burnish.config.yaml_tree import dotted
 from burnish.records import KINDS

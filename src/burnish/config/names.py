@@ -11,7 +11,8 @@ from typing import Any, NamedTuple
 
 from burnish.config.aliases import ALIASES, ALREADY, LOSSES, REFUSED, Alias, peers_value
 from burnish.config.rates import default_learning_rate
-from burnish.config.settings import TaskConfig, TrainingConfig
+from burnish.config.settings import TaskConfig
+from burnish.config.training import TrainingConfig
 from burnish.config.yaml_tree import Key, Tree, dotted
 from burnish.errors import Problem, shorten
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from pydantic import ValidationError
 
 from burnish.config.aliases import ALIASES
-from burnish.config.settings import TrainingConfig
+from burnish.config.training import TrainingConfig
 from burnish.config.words import expected, nearest, node_at
 
 if TYPE_CHECKING:

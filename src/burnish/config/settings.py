@@ -1,6 +1,7 @@
 """The shapes of the settings: what burnish.yaml may hold, with ranges, defaults and descriptions.
 
-Names follow the field. Reading a file into these shapes (lines, aliases, plain words) is read.py's work.
+Those of training, of the baselines and of hosted models have files of their own. Names follow the field. Reading a
+file into these shapes (lines, aliases, plain words) is read.py's work.
 """
 
 from __future__ import annotations
@@ -12,9 +13,10 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from burnish.config.base import Settings
-from burnish.config.baselines import EmbeddingProbeConfig, RetrievalConfig
+from burnish.config.baselines import EmbeddingProbeConfig, FewShotConfig, PromptConfig, RetrievalConfig
 from burnish.config.hosted import NAME, HostedConfig
 from burnish.config.rates import default_learning_rate
+from burnish.config.training import TrainingConfig
 from burnish.records import Kind
 
 # Metrics of each kind; the first is the default of goal.metric. tasks/ implements exactly these.
@@ -175,146 +177,6 @@ class SplitConfig(Settings):
     test: float = Field(default=0.15, ge=0, description="Share or count of rows in the sealed test.")
     group: str | None = Field(default=None, description="Column whose rows must stay in one part.")
     stratify: bool = Field(default=True, description="Keep every label in train and test where possible.")
-
-
-Objective = Literal["sft", "dpo", "orpo", "kto", "simpo"]
-
-
-class TrainingConfig(Settings):
-    """What is trained, on which loss, and how."""
-
-    method: Literal["lora", "qlora", "dora", "ia3", "bottleneck", "prefix_tuning", "prompt_tuning", "full"] = Field(
-        default="lora", description="What is trained."
-    )
-    objective: Objective = Field(
-        default="sft", description="The loss: sft on right answers; the others on preferences (default there: dpo)."
-    )
-    beta: float = Field(
-        default=0.1, gt=0, le=100, description="dpo, kto, simpo: scale of the reward; orpo: weight of the odds ratio."
-    )
-    label_smoothing: float = Field(
-        default=0.0, ge=0, lt=0.5, description="dpo: share of the pairs that may be labelled the wrong way round."
-    )
-    dpo_loss: Literal["sigmoid", "ipo"] = Field(default="sigmoid", description="dpo: form of the loss.")
-    simpo_gamma: float = Field(
-        default=1.0, ge=0, le=100, description="simpo: margin by which the chosen answer should lead."
-    )
-    kto_desirable_weight: float = Field(default=1.0, ge=0, description="kto: weight of desirable answers.")
-    kto_undesirable_weight: float = Field(default=1.0, ge=0, description="kto: weight of undesirable answers.")
-    prompt: Literal["short", "full"] = Field(
-        default="short", description="short: instruction only; full: with the labels or the schema."
-    )
-    context: Literal["none", "retrieved"] = Field(
-        default="none", description="retrieved: trained and answered with passages of retrieval.documents."
-    )
-    lora_r: int = Field(default=16, ge=1, le=1024, description="LoRA rank.")
-    lora_alpha: float = Field(default=32, gt=0, description="LoRA scale: updates are multiplied by alpha / r.")
-    lora_rank_stabilised: bool = Field(default=False, description="Scale by alpha / sqrt(r) instead.")
-    lora_dropout: float = Field(default=0.0, ge=0, lt=1, description="Dropout in front of the LoRA matrices.")
-    lora_target_modules: Annotated[list[str], Field(min_length=1)] | Literal["all-linear"] = Field(
-        default="all-linear", description="Names of the modules that get an adapter, or all-linear."
-    )
-    bottleneck_size: int = Field(default=64, ge=1, le=65536, description="Units of a bottleneck adapter.")
-    virtual_tokens: int = Field(
-        default=20, ge=1, le=1024, description="Trained tokens in front of every row (prefix and prompt tuning)."
-    )
-    learning_rate: float = Field(
-        default=None, validate_default=True, gt=0, le=1, description="Peak learning rate (null: by method and size)."
-    )
-    lr_scheduler: Literal["cosine", "linear", "constant"] = Field(default="cosine", description="Decay.")
-    warmup_ratio: float = Field(default=0.05, ge=0, lt=1, description="Share of steps that warm up.")
-    num_epochs: float = Field(default=3, gt=0, le=1000, description="Passes over the training examples.")
-    max_steps: int | None = Field(default=None, ge=1, description="Stop after this many optimizer steps.")
-    batch_size: int = Field(default=16, ge=1, description="Examples an optimizer step.")
-    tokens_per_batch: int = Field(
-        default=4096,
-        ge=64,
-        description="Token budget of one forward pass; a step is cut into as many as it needs.",
-    )
-    gradient_checkpointing: bool = Field(
-        default=False, description="Keep each layer's input alone and compute the layer again for its gradient."
-    )
-    shared_prefix: Literal["auto", "off"] = Field(
-        default="auto", description="auto: what rows of a pass begin with alike is computed once; off: never."
-    )
-    train_on: Literal["last", "all"] = Field(
-        default="last", description="last: the final answer is learned; all: the assistant's earlier turns, too."
-    )
-    optimizer: Literal["adamw", "adamw_8bit"] = Field(
-        default="adamw", description="adamw_8bit: AdamW with its moments in 8 bits."
-    )
-    loraplus_lr_ratio: float | None = Field(
-        default=None, gt=0, le=1000, description="LoRA+: rate of the B matrices over that of A (null: the same)."
-    )
-    weight_decay: float = Field(default=0.0, ge=0, description="AdamW weight decay.")
-    max_grad_norm: float = Field(default=1.0, gt=0, description="Gradient norm is clipped to this.")
-    max_length: int = Field(default=2048, ge=16, description="Longest example in tokens; longer ones are reported.")
-    max_dropped: float = Field(
-        default=0.01,
-        ge=0,
-        le=1,
-        description="Stop when a larger share of examples is longer than max_length.",
-    )
-    dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
-        default="auto", description="auto: bfloat16 where the hardware multiplies it natively, else float32."
-    )
-    sharding: Literal["none", "fsdp"] = Field(
-        default="none", description="fsdp: each of several processes holds a part of every weight."
-    )
-    evals_per_epoch: float = Field(default=1, gt=0, description="How often validation runs.")
-    eval_examples: int = Field(
-        default=100, ge=0, description="Validation examples answered for the task's metric (0: loss only)."
-    )
-    select_by: Literal["metric", "loss"] = Field(default="metric", description="What the best checkpoint is best at.")
-    early_stopping_patience: int | None = Field(
-        default=3, ge=1, description="Stop after this many validations without a better one (null: never)."
-    )
-    checkpoint_steps: int = Field(default=50, ge=1, description="Steps between checkpoints.")
-    keep_checkpoints: int = Field(default=2, ge=1, description="Newest checkpoints kept beside the best.")
-
-    @model_validator(mode="before")
-    @classmethod
-    def _null_rate_is_none_given(cls, value: Any) -> Any:
-        if isinstance(value, dict) and value.get("learning_rate", 0) is None:
-            return {key: inner for key, inner in value.items() if key != "learning_rate"}
-        return value
-
-    @field_validator("learning_rate", mode="before")
-    @classmethod
-    def _rate_by_method(cls, value: Any, info: ValidationInfo) -> Any:
-        return default_learning_rate(info.data.get("method", "lora")) if value is None else value
-
-
-class PromptConfig(Settings):
-    """What may be said to models that are not tuned: alternatives tried on validation examples, the best kept."""
-
-    instructions: list[Annotated[str, Field(min_length=1)]] = Field(
-        default=[], description="Other wordings of the instruction to try beside it."
-    )
-    eval_examples: int = Field(
-        default=50, ge=1, description="Validation examples on which ways of prompting are compared."
-    )
-
-    @model_validator(mode="before")
-    @classmethod
-    def _short_forms(cls, value: Any) -> Any:
-        return {"instructions": value} if isinstance(value, list | tuple) else value
-
-
-ShotCount = Annotated[int, Field(ge=1, le=100)]
-ShotSelection = Literal["nearest", "fixed", "embedding"]
-
-
-class FewShotConfig(Settings):
-    """The few_shot baseline. Of several values the best on validation is used."""
-
-    k: ShotCount | Annotated[list[ShotCount], Field(min_length=1)] | Literal["auto"] = Field(
-        default=5, description="Examples in the prompt; of a list the best is used; auto: of 1, 3, 5 and 10."
-    )
-    select: ShotSelection | Annotated[list[ShotSelection], Field(min_length=1)] | Literal["auto"] = Field(
-        default="nearest",
-        description="nearest: by BM25 for every input; embedding: by meaning; fixed: alike for all; auto: the best.",
-    )
 
 
 class GenerationConfig(Settings):
