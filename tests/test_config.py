@@ -147,6 +147,17 @@ def test_rates_without_a_dot_are_numbers(folder: Path) -> None:
     assert read(folder, "training: {learning_rate: 1e-3}\n").config.training.learning_rate == 0.001
 
 
+@pytest.mark.parametrize("off", ["off", "'off'", "Off"])
+def test_off_is_a_value_where_it_is_one(folder: Path, off: str) -> None:
+    """YAML reads it as false, in a file and in an override."""
+    config = read(folder, f"training: {{shared_prefix: {off}}}\ngoal: {{slices: {off}}}\n").config
+    assert (config.training.shared_prefix, config.goal.slices) == ("off", "off")
+    overridden = task_from(BASE, folder, [f"training.shared_prefix={off}"]).config
+    assert overridden.training.shared_prefix == "off"
+    with pytest.raises(ConfigError, match="lr_scheduler"):
+        read(folder, "training: {lr_scheduler: off}\n")
+
+
 def test_anchors_and_merges(folder: Path) -> None:
     text = "training: {<<: &t {lora_r: 4, num_epochs: 1}, lora_r: 8}\n"
     training = read(folder, text).config.training

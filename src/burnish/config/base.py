@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from types import UnionType
-from typing import Annotated, Any, Protocol, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, Protocol, Union, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
@@ -15,6 +15,12 @@ def _accepts_bool(annotation: Any) -> bool:
     if get_origin(annotation) in (Union, UnionType, Annotated):
         return any(_accepts_bool(part) for part in get_args(annotation))
     return annotation in (bool, Any) or bool(getattr(annotation, "takes_bool", False))
+
+
+def _takes_off(annotation: Any) -> bool:
+    if get_origin(annotation) in (Union, UnionType, Annotated):
+        return any(_takes_off(part) for part in get_args(annotation))
+    return get_origin(annotation) is Literal and "off" in get_args(annotation)
 
 
 class Settings(BaseModel):
@@ -29,6 +35,8 @@ class Settings(BaseModel):
     def _no_bool_as_number(cls, value: Any, info: ValidationInfo) -> Any:
         # `seed: yes` would otherwise pass as 1.
         field = cls.model_fields[info.field_name or ""]
+        if value is False and _takes_off(field.annotation):
+            return "off"  # what YAML 1.1 makes of a bare off
         if isinstance(value, bool) and not _accepts_bool(field.annotation):
             raise PydanticCustomError("bool_given", "is true or false")
         return value
