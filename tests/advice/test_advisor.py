@@ -174,6 +174,18 @@ def test_nothing_better_than_the_majority_means_the_data() -> None:
     assert recommend(base).choice == "fix_data"
 
 
+def test_a_forecast_need_not_be_as_sure_as_a_measurement() -> None:
+    """What training is forecast to gain is worth a run, which proves it; what was measured has to be credible."""
+    probe = system("probe", 0.835, 0.05)
+    forecast = replace(system("tuned", 0.914, 0.09), forecast=True)
+    assert recommend(facts(probe, forecast)).choice == "fine_tune"
+    assert recommend(facts(probe, replace(forecast, forecast=False))).choice == "probe"
+    unsure = replace(forecast, low=0.7)
+    assert recommend(facts(probe, unsure)).choice == "probe"
+    small = replace(system("tuned", 0.87, 0.02), forecast=True)  # less than the margin, however sure
+    assert recommend(facts(probe, small)).choice == "probe"
+
+
 def test_a_forecast_is_not_a_test() -> None:
     found = recommend(facts(system("prompt", 0.5), system("tuned", 0.8, forecast=True)))
     assert (found.choice, found.tested) == ("fine_tune", False)

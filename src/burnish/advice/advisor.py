@@ -6,7 +6,8 @@ The order of the rules, the first that applies decides:
 2. The context rules systems out: hosted ones for private inputs, slow ones, those without citations, tuned ones when
    the answers change often and knowledge is what is missing.
 3. Of what is left, a system counts unless another one is credibly better by the margin (difference at least the
-   margin, interval above zero: the verdict's own rule). Of those that count and reach the target, the cheapest.
+   margin, interval above zero: the verdict's own rule; of a forecast, above zero with a probability of FORECAST_SURE,
+   since a run will prove it). Of those that count and reach the target, the cheapest.
 4. Where none reaches it, what is missing decides: knowledge (retrieval), behaviour (tuning), rows (more data).
 
 Raising a system's value never makes it less recommended: who counts, who reaches the target and the order of cost
@@ -17,6 +18,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from statistics import NormalDist
 from typing import NamedTuple
 
 from burnish.advice import rules
@@ -25,7 +27,11 @@ from burnish.advice.words import measured, percent, points, range_words
 
 # The order in which the field tries things: each is more work to build and to keep than the one before.
 LADDER = ("prompt", "few_shot", "probe", "rag", "tuned", "rag_tuned")
+FORECAST_SURE = 0.8
 CHEAP = 100.0  # USD a year below which costs count as equal; above it, within each doubling
+
+
+_SHORTER = NormalDist().inv_cdf(FORECAST_SURE) / NormalDist().inv_cdf(0.975)
 
 
 class Decision(NamedTuple):
@@ -76,14 +82,16 @@ def _admissible(facts: Facts, without: frozenset[Choice]) -> tuple[list[SystemFa
 
 def difference(facts: Facts, better: SystemFact, worse: SystemFact) -> tuple[float, float, bool]:
     """better minus worse, its lower bound, and whether it is paired. Without pairs: the two intervals' half-widths
-    combined as for independent samples (Newcombe 1998, method 10)."""
+    combined as for independent samples (Newcombe 1998, method 10). The bound of a forecast is not that of a 95%
+    interval, but what it exceeds with a probability of FORECAST_SURE."""
     for pair in facts.differences:
         if (pair.candidate, pair.baseline) == (better.name, worse.name):
             return pair.difference, pair.low, True
         if (pair.candidate, pair.baseline) == (worse.name, better.name):
             return -pair.difference, -pair.high, True
     gap = better.value - worse.value
-    return gap, gap - math.hypot(better.value - better.low, worse.high - worse.value), False
+    below = math.hypot(better.value - better.low, worse.high - worse.value)
+    return gap, gap - (_SHORTER if better.forecast else 1.0) * below, False
 
 
 def beats(facts: Facts, better: SystemFact, worse: SystemFact) -> bool:
@@ -124,7 +132,7 @@ def _why(
         if best in counting and not beats(facts, best, chosen):
             yield Reason(
                 f"{best.name} is {points(gap)} better, but not credibly by the margin of {points(facts.margin)}: the "
-                f"interval of the difference begins at {points(low)}.",
+                f"interval of the difference begins at {points(low)}{_how_sure(best)}.",
                 "measured",
                 f"difference of {best.name} and {chosen.name}, {_how(paired)}",
             )
@@ -132,7 +140,7 @@ def _why(
         if other.name != chosen.name and beats(facts, chosen, other):
             gap, low, paired = difference(facts, chosen, other)
             yield Reason(
-                f"It is {points(gap)} better than {other.name} (at least {points(low)}).",
+                f"It is {points(gap)} better than {other.name} (at least {points(low)}{_how_sure(chosen)}).",
                 "measured",
                 f"difference of {chosen.name} and {other.name}, {_how(paired)}",
             )
@@ -147,6 +155,10 @@ def _why(
         )
     yield rules.ladder_reason()
     yield from rules.cautions(facts, chosen)
+
+
+def _how_sure(system: SystemFact) -> str:
+    return f" with a probability of {FORECAST_SURE:.0%}" if system.forecast else ""
 
 
 def _how(paired: bool) -> str:
