@@ -17,6 +17,7 @@ from burnish.advice.candidates import Ranked
 from burnish.advice.facts import Facts, KnowledgeFact
 from burnish.advice.recommend import recommend
 from burnish.advice.result import Advice, Curve
+from burnish.advising import EXAMPLES, MINUTES
 from burnish.advising.curves import SIZES_NEEDED, Points, curve_of, probe_points, sizes, tuned_points
 from burnish.advising.evidence import facts_of
 from burnish.advising.held_out import hold_out
@@ -46,7 +47,6 @@ from burnish.runs import (
 KNOWING = "right_document"
 KIND, NOUN = "advise", "advice"
 RESULT, PAGE = "advice.json", "advice.html"
-EXAMPLES, MINUTES = 200, 10.0
 LADDER = ("majority", "prompt", "few_shot", "embedding_probe", "rag")
 
 

@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
-import shlex
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from burnish.cli.options import RUNS_DIR, AllowBadRows, AsJson, Overrides, Quiet, RunsDir, TaskFile
+from burnish.advising import EXAMPLES, MINUTES
+from burnish.cli.options import (
+    RUNS_DIR,
+    AllowBadRows,
+    AsJson,
+    Overrides,
+    Quiet,
+    Resume,
+    RunsDir,
+    TaskFile,
+    command_line,
+)
 from burnish.cli.shell import print_json, show
 from burnish.errors import Interrupted
 
@@ -20,14 +30,14 @@ def advise(
     ] = None,
     examples: Annotated[
         int, typer.Option("--examples", metavar="N", min=10, help="Rows held out of the training part to measure on.")
-    ] = 200,
+    ] = EXAMPLES,
     curve_rows: Annotated[
         int | None,
         typer.Option("--curve-rows", metavar="N", min=50, help="Most rows of a small training (default: all)."),
     ] = None,
     minutes: Annotated[
         float, typer.Option("--minutes", metavar="M", min=0, help="For all small trainings; three are always made.")
-    ] = 10.0,
+    ] = MINUTES,
     no_train: Annotated[
         bool, typer.Option("--no-train", help="Make no small trainings: cheap systems only.")
     ] = False,
@@ -35,7 +45,7 @@ def advise(
         list[str] | None,
         typer.Option("--model", metavar="NAME", help="Rank this model, too. Repeatable."),
     ] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with the newest advice of this task.")] = False,
+    resume: Resume = False,
     as_json: AsJson = False,
     quiet: Quiet = False,
     runs_dir: RunsDir = RUNS_DIR,
@@ -56,9 +66,15 @@ def advise(
 
     names = None if systems is None else [name.strip() for name in systems.split(",") if name.strip()]
     loaded = load_task(task, overrides or ())
-    command = shlex.join(
-        ["burnish", "advise", str(task), *(part for one in overrides or () for part in ("--set", one))]
-    )
+    given = {
+        "systems": systems,
+        "examples": None if examples == EXAMPLES else examples,
+        "curve_rows": curve_rows,
+        "minutes": None if minutes == MINUTES else minutes,
+        "no_train": no_train or None,
+        "model": model or None,
+    }
+    command = command_line("advise", task, runs_dir, allow_bad_rows, overrides, **given)
     try:
         with TerminalProgress(quiet=quiet) as progress:
             found = whole(

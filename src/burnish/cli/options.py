@@ -32,12 +32,19 @@ RUNS_DIR = Path("runs")
 def command_line(
     command: str, task: Path, runs_dir: Path, allow_bad_rows: int, overrides: Sequence[str] | None, **options: object
 ) -> str:
-    """What to type for this work, kept in its folder; `--resume` goes on with it. options: None are left out."""
+    """What to type for this work, kept in its folder; `--resume` goes on with it.
+
+    options: None is left out, True a flag, a list as often as it is long.
+    """
     shared = {"runs_dir": None if runs_dir == RUNS_DIR else runs_dir, "allow_bad_rows": allow_bad_rows or None}
     parts = ["burnish", *command.split(), str(task)]
     for name, value in {**options, **shared}.items():
-        if value is not None:
-            parts += [f"--{name.replace('_', '-')}", f"{value:g}" if isinstance(value, float) else str(value)]
+        flag = f"--{name.replace('_', '-')}"
+        if value is True:
+            parts.append(flag)
+        elif value is not None:
+            for one in value if isinstance(value, list) else [value]:
+                parts += [flag, f"{one:g}" if isinstance(one, float) else str(one)]
     for override in overrides or ():
         parts += ["--set", override]
     return shlex.join(parts)
