@@ -39,5 +39,7 @@ def test_json_names_one_choice_and_the_terminal_says_why(tmp_path: Path) -> None
 def test_what_to_type_again_has_every_option() -> None:
     given: dict[str, object] = {"model": ["a", "b c"], "minutes": 2.5, "no_train": True, "systems": None}
     words = command_line("advise", Path("t.yaml"), RUNS_DIR, 2, ["seed=3"], **given)
-    expected = "burnish advise t.yaml --model a --model 'b c' --minutes 2.5 --no-train --allow-bad-rows 2 --set seed=3"
+    expected = (
+        "burnish advise t.yaml --model a --model 'b c' --minutes 2.5 --no-train --allow-bad-rows 2 --set seed=3"
+    )
     assert words == expected

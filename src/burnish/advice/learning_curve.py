@@ -2,17 +2,21 @@
 
 The model is the inverse power law with an asymptote, y(n) = a - b n^-c, 0 <= a <= 1, b >= 0 (Figueroa et al. 2012,
 "Predicting sample size required for classification performance", equation 1; Hestness et al. 2017). Some curves are
-none (Viering and Loog 2022 review them), so an exponential approach, a - b exp(-n / r), is tried beside it.
+none (Viering and Loog 2022 review them), so two others are tried beside it: an exponential approach,
+a - b exp(-n / r), and an S, a / (1 + (n / m)^-c), the rise from nothing of a model that has to learn the form of an
+answer first; its tail is a power law, too.
 
 Three to six noisy points do not determine three numbers: many curves fit, and they part beyond the last point. So no
 single best curve is taken. Every curve on a grid of asymptotes and shapes is weighted by how well it fits the points
 (least squares weighted by their variance, b integrated out), and predictions are quantiles over all of them. Points
 that say little give wide intervals instead of a confident line. docs/advice.md has the measured coverage.
 
-Prior: the asymptote is uniform between the points and 1, the gap at the smallest size uniform between 0 and the
-asymptote; power laws weigh POWER_LAW, their exponent uniform in its logarithm, exponentials the rest, their range r
-uniform in its logarithm from the smallest size to 10 times the largest. A prediction beyond the last point gets
-MODEL_ERROR of its own for each doubling: the true curve is neither of the two.
+Prior: the families weigh SHARES. The density of the asymptote between the points and 1 grows with its square, since
+what people label can mostly be learned (with a uniform one the medians of four real tasks lay below the values
+measured, docs/advice.md); of flat curves it is uniform. The gap at the smallest size is uniform between 0 and the asymptote.
+Exponents are uniform in their logarithm, so are the range r from the smallest size to 10 times the largest, and the
+middle m from a tenth of the smallest to 100 times the largest. A prediction beyond the last point gets MODEL_ERROR of
+its own for each doubling: the true curve is none of these.
 """
 
 from __future__ import annotations
@@ -29,8 +33,10 @@ from numpy.typing import NDArray
 from burnish.errors import ConfigError
 
 Floats = NDArray[np.float64]
-EXPONENTS = (0.05, 2.0)
-POWER_LAW = 0.75
+EXPONENTS = (0.05, 2.0)  # of power laws
+SLOPES = (0.2, 2.5)  # exponents of an S
+SHARES = (0.4, 0.15, 0.35, 0.1)  # of power laws, exponentials, S-shaped and flat curves, before any point is seen
+_RISEN = 1e-9  # rows: the middle of an S that is flat from the first row on
 MODEL_ERROR = 0.005  # an assumption: half a point a doubling
 SEED_ERROR = 0.02  # an assumption: between seeds, where no size was repeated
 LEVEL = 0.95
@@ -81,8 +87,8 @@ class Reach:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LearningCurve:
-    """Fitted curves, equally likely: asymptote, gap at the smallest size, and the exponent c of a power law or the
-    range r of an exponential (the other one is nan); and the points they are fitted to.
+    """Fitted curves, equally likely: asymptote, gap at the smallest size, and the exponent c of a power law, the
+    range r of an exponential, or exponent and middle m of an S (the others are nan); and the points.
 
     misfit: whether the points lie further from every curve than their errors allow (the weighted sum of squares
     exceeds what 99% of samples give): the forecast then deserves less trust.
@@ -93,6 +99,7 @@ class LearningCurve:
     gap: Floats
     exponent: Floats
     range: Floats
+    middle: Floats
     misfit: bool
 
     @property
@@ -103,10 +110,11 @@ class LearningCurve:
     def values_at(self, rows: float) -> Floats:
         """The metric of every curve after so many rows: (draws,)."""
         first = self.points[0].rows
-        power = (rows / first) ** -self.exponent
-        return self.asymptote - self.gap * np.where(
-            np.isnan(self.exponent), np.exp((first - rows) / self.range), power
+        left = np.where(
+            np.isnan(self.exponent), np.exp((first - rows) / self.range), (rows / first) ** -self.exponent
         )
+        risen: Floats = self.asymptote / (1 + (rows / self.middle) ** -self.exponent)
+        return np.where(np.isnan(self.middle), self.asymptote - self.gap * left, risen)
 
     def _errors(self, rows: Floats | float) -> Floats:
         """An error of the model for each curve, larger the further rows lie beyond the last point."""
@@ -136,6 +144,8 @@ class LearningCurve:
             ratio = self.gap / np.maximum(self.asymptote - goal, 0.0)
             power = first * ratio ** (1 / self.exponent)
             needed = np.where(np.isnan(self.exponent), first + self.range * np.log(ratio), power)
+            risen = self.middle * (goal / np.maximum(self.asymptote - goal, 0.0)) ** (1 / self.exponent)
+            needed = np.where(np.isnan(self.middle), needed, np.where(goal > 0, risen, 1.0))
         needed = np.where(self.asymptote > goal, np.maximum(needed, 1.0), np.inf)
         needed = np.where(self.gap <= 0, np.where(self.asymptote >= goal, 1.0, np.inf), needed)
         probability = float(np.mean(needed <= FARTHEST * self.rows))
@@ -208,18 +218,34 @@ def fit(points: Sequence[Point]) -> LearningCurve:
     error = np.array([point.error for point in ordered])
     n = np.array([point.rows for point in ordered], dtype=np.float64)
     asymptotes, widths = _asymptotes(y, error)
-    exponents = np.geomspace(*EXPONENTS, _STEPS)
+    exponents, slopes = np.geomspace(*EXPONENTS, _STEPS), np.geomspace(*SLOPES, _STEPS)
     ranges = np.geomspace(n[0], FARTHEST * n[-1], _STEPS)
-    shape = np.hstack([(n / n[0])[:, None] ** -exponents, np.exp((n[0] - n)[:, None] / ranges)])
-    weight, best, precision, squares = _weights(y, error, shape, asymptotes)
-    weight *= widths[:, None] * np.repeat([POWER_LAW, 1 - POWER_LAW], _STEPS)
-    chosen = _stratified(weight.ravel(), _DRAWS)
-    row, column = np.unravel_index(chosen, weight.shape)
-    gap = _gaps(best[row, column], precision[column], asymptotes[row])
-    misfit = bool(squares.min() > _chi_square(max(1, len(ordered) - 3)))
+    middles = np.geomspace(n[0] / 10, 100 * n[-1], _STEPS)
+    left = np.hstack([(n / n[0])[:, None] ** -exponents, np.exp((n[0] - n)[:, None] / ranges)])
+    log, best, precision, squares = _weights(y, error, left, asymptotes)
+    log += np.repeat(np.log(np.divide(SHARES[:2], _STEPS)), _STEPS) + 2 * np.log(asymptotes)[:, None]
+    middle, slope = (grid.ravel() for grid in np.meshgrid(middles, slopes, indexing="ij"))
+    middle, slope = np.append(middle, _RISEN), np.append(slope, 1.0)
+    risen = 1 / (1 + (n[:, None] / middle) ** -slope)
+    steep = _squares(y, error, risen, asymptotes)
+    rising = math.log(SHARES[2] / _STEPS**2) + 2 * np.log(asymptotes)[:, None] - steep[:, :-1] / 2
+    every = np.hstack([log, rising, math.log(SHARES[3]) - steep[:, -1:] / 2]) + np.log(widths)[:, None]
+    row, column = np.unravel_index(_stratified(np.exp(every - every.max()).ravel(), _DRAWS), every.shape)
+    asymptote, linear = asymptotes[row], column < left.shape[1]
+    place = np.where(linear, column, 0)
+    gap = _gaps(best[row, place], precision[place], asymptote)
+    of_s = np.where(linear, 0, column - left.shape[1])
+    misfit = bool(min(squares.min(), steep.min()) > _chi_square(max(1, len(ordered) - 3)))
     none = np.full(_STEPS, np.nan)
-    exponent, span = np.concatenate([exponents, none])[column], np.concatenate([none, ranges])[column]
-    return LearningCurve(ordered, asymptotes[row], gap, exponent, span, misfit)
+    return LearningCurve(
+        points=ordered,
+        asymptote=asymptote,
+        gap=np.where(linear, gap, asymptote * (1 - risen[0, of_s])),
+        exponent=np.where(linear, np.concatenate([exponents, none])[place], slope[of_s]),
+        range=np.where(linear, np.concatenate([none, ranges])[place], np.nan),
+        middle=np.where(linear, np.nan, middle[of_s]),
+        misfit=misfit,
+    )
 
 
 def _asymptotes(y: Floats, error: Floats) -> tuple[Floats, Floats]:
@@ -230,8 +256,8 @@ def _asymptotes(y: Floats, error: Floats) -> tuple[Floats, Floats]:
 
 
 def _weights(y: Floats, error: Floats, shape: Floats, asymptotes: Floats) -> tuple[Floats, Floats, Floats, Floats]:
-    """How likely each (asymptote, exponent) makes the points, the gap integrated out: weight (A, C), the best gap
-    (A, C), its precision (C,), and the sum of squares at the best gap that is allowed (A, C).
+    """How likely each (asymptote, exponent) makes the points, the gap integrated out: the logarithm (A, C), the best
+    gap (A, C), its precision (C,), and the sum of squares at the best gap that is allowed (A, C).
 
     y, error: (K,); shape: (K, C), the part of the gap that is left at each size; asymptotes: (A,). Given the two,
     y is linear in the gap, so its posterior is a normal one cut to [0, asymptote].
@@ -247,10 +273,16 @@ def _weights(y: Floats, error: Floats, shape: Floats, asymptotes: Floats) -> tup
     squares = least + (best - allowed) ** 2 * precision
     scale = np.sqrt(precision)
     inside = ndtr((asymptotes[:, None] - best) * scale) - ndtr(-best * scale)
-    log = (
-        -(least - least.min()) / 2 + np.log(np.maximum(inside, 1e-300)) - np.log(scale) - np.log(asymptotes)[:, None]
-    )
-    return np.exp(log - log.max()), best, precision, squares
+    room = math.log(2 * math.pi) / 2 + np.log(np.maximum(inside, 1e-300)) - np.log(scale)
+    return room - least / 2 - np.log(asymptotes)[:, None], best, precision, squares
+
+
+def _squares(y: Floats, error: Floats, shape: Floats, asymptotes: Floats) -> Floats:
+    """Weighted sums of squares (A, C) of y (K,) against asymptotes (A,) times shape (K, C)."""
+    inverse = 1 / error**2
+    cross, own = (y * inverse) @ shape, inverse @ shape**2
+    summed: Floats = float(inverse @ y**2) - 2 * asymptotes[:, None] * cross + asymptotes[:, None] ** 2 * own
+    return summed
 
 
 def _stratified(weight: Floats, draws: int) -> NDArray[np.intp]:
