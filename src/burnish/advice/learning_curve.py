@@ -13,7 +13,7 @@ that say little give wide intervals instead of a confident line. docs/advice.md 
 
 Prior: the families weigh SHARES. The density of the asymptote between the points and 1 grows with its square, since
 what people label can mostly be learned (with a uniform one the medians of four real tasks lay below the values
-measured, docs/advice.md); of flat curves it is uniform. The gap at the smallest size is uniform between 0 and the asymptote.
+measured, docs/advice.md); of flat curves it is uniform. The gap at the smallest size is uniform between 0 and that.
 Exponents are uniform in their logarithm, so are the range r from the smallest size to 10 times the largest, and the
 middle m from a tenth of the smallest to 100 times the largest. A prediction beyond the last point gets MODEL_ERROR of
 its own for each doubling: the true curve is none of these.
