@@ -1,12 +1,9 @@
 """Decoder layers in few passes: what lies in front of the attention is one operation, what lies behind it another.
 
-Between the matrix products of a transformer lie dozens of passes over its activations, and autograd keeps what each
-of them read. The two operations here have backward passes by hand: they work in place, keep the layer's inputs and
-little else, and compute the rest again where that is cheaper (docs/log.md).
-
-A layer is fused when its parts have the names and types of a Llama layer and it gives what its own forward gives on
-random states, so a variation that the names do not show (a scaled residual, another activation) keeps its own way. So
-does a fused layer whenever it is not what it was: weights trained, hooks, checkpointing, another kind of adapter.
+The operations are in layer_operations.py; here is which layers compute by them, and when. A layer is fused when its
+parts have the names and types of a Llama layer and it gives what its own forward gives on random states, so a
+variation that the names do not show (a scaled residual, another activation) keeps its own way. So does a fused layer
+whenever it is not what it was: weights trained, hooks, checkpointing, another kind of adapter.
 """
 
 from __future__ import annotations
@@ -15,23 +12,14 @@ import operator
 import sys
 import types
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
-from burnish.models.lora_linear import (
-    Group,
-    grouped,
-    is_fused,
-    layer_of,
-    project,
-    project_backward,
-    put_back,
-    set_aside,
-)
-from burnish.models.rms_norm import inverse_rms, normalise, normalise_backward, rms_norm
+from burnish.models.layer_operations import AttentionInputs, LayerOutput, Norm, Plan, layer_output_only
+from burnish.models.lora_linear import grouped, is_fused, layer_of
+from burnish.models.rms_norm import rms_norm
 
 _LAYER = {"self_attn", "mlp", "input_layernorm", "post_attention_layernorm"}
 _PROJECTIONS = ("q_proj", "k_proj", "v_proj", "o_proj")
@@ -40,155 +28,6 @@ _MLP = ("gate_proj", "up_proj", "down_proj")
 _ADAPTER_STATE = ("_disable_adapters", "_active_adapter")
 _ATTENTION_NAME = "_attn_implementation_internal"
 _KEY = "_burnish_plan"
-
-
-class Norm(NamedTuple):
-    """RMSNorm: its frozen weight and epsilon."""
-
-    weight: Tensor
-    epsilon: float
-
-
-class Plan(NamedTuple):
-    """What a decoder layer computes with.
-
-    attention: transformers' attention function; head_norms: of queries and keys, over a head; few families have any.
-    """
-
-    attention: Callable[..., tuple[Tensor, Any]]
-    window: int | None
-    head_dim: int
-    first_norm: Norm
-    projections: Group
-    head_norms: tuple[Norm, ...]
-    out: Group
-    second_norm: Norm
-    gate_up: Group
-    down: Group
-
-
-class _AttentionInputs(torch.autograd.Function):
-    """Queries, keys and values [B, heads, T, head_dim] of states [B, T, D], normalised, projected and rotated."""
-
-    @staticmethod
-    def forward(
-        ctx: Any, x: Tensor, cos: Tensor | None, sin: Tensor | None, plan: Plan, *_: Tensor
-    ) -> tuple[Tensor, ...]:
-        rows = x.reshape(-1, x.shape[-1])
-        inverse = inverse_rms(rows, plan.first_norm.epsilon)
-        outs, low_rank = project(normalise(rows, inverse, plan.first_norm.weight), plan.projections)
-        ctx.low_rank, kept = set_aside(low_rank)
-        ctx.plan, ctx.cos, ctx.sin = plan, cos, sin
-        heads = [out.view(*x.shape[:2], -1, plan.head_dim) for out in outs]
-        for i, norm in enumerate(plan.head_norms):
-            head_rows = heads[i].view(-1, plan.head_dim)
-            head_inverse = inverse_rms(head_rows, norm.epsilon)
-            heads[i] = normalise(head_rows, head_inverse, norm.weight).view(heads[i].shape)
-            kept += [head_rows, head_inverse]
-        ctx.save_for_backward(rows, inverse, *kept)
-        query, key, value = (states.transpose(1, 2) for states in heads)
-        if cos is None or sin is None:
-            return query, key, value
-        return _rotated(query, cos, sin), _rotated(key, cos, sin), value
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Any, ...]:
-        rows, inverse, *kept = ctx.saved_tensors
-        low_rank = put_back(ctx.low_rank, kept)
-        plan: Plan = ctx.plan
-        by_head = list(gradients)
-        if ctx.cos is not None:
-            # The rotation's transpose: the halves of the sine change places and sign.
-            half = plan.head_dim // 2
-            sin = torch.cat((ctx.sin[..., half:], ctx.sin[..., :half]), dim=-1).neg_()
-            for i in range(2):
-                B, H, T, D = gradients[i].shape
-                by_token = gradients[i].new_empty(B, T, H, D).transpose(1, 2)
-                by_head[i] = _rotated(gradients[i], ctx.cos, sin, by_token)
-        outs = [states.transpose(1, 2).reshape(len(rows), -1) for states in by_head]
-        for i, norm in enumerate(plan.head_norms):
-            head_rows, head_inverse = kept[2 * i : 2 * i + 2]
-            gradient = outs[i].view(head_rows.shape)
-            gradient = gradient if ctx.cos is not None else gradient.clone()
-            outs[i] = normalise_backward(gradient, head_rows, head_inverse, norm.weight).view(outs[i].shape)
-        wanted = ctx.needs_input_grad[0]
-        weight = plan.first_norm.weight
-        x_gradient, trained = project_backward(
-            rows, plan.projections, low_rank, outs, inputs=wanted, inverse=inverse, norm=weight
-        )
-        if x_gradient is not None:
-            x_gradient = normalise_backward(x_gradient, rows, inverse, weight)
-            x_gradient = x_gradient.view(gradients[0].shape[0], -1, rows.shape[1])
-        return x_gradient, None, None, None, *trained
-
-
-def _rotated(states: Tensor, cos: Tensor, sin: Tensor, out: Tensor | None = None) -> Tensor:
-    """states cos + (-states₂, states₁) sin (Su et al. 2021, equation 34, with halves paired as transformers does).
-
-    states [B, H, T, D]; cos, sin [B or 1, 1, T, D]; returns out, by default a contiguous tensor.
-    """
-    half = states.shape[-1] // 2
-    out = torch.empty(states.shape, dtype=states.dtype, device=states.device) if out is None else out
-    torch.mul(states, cos, out=out)
-    out[..., :half].addcmul_(states[..., half:], sin[..., :half], value=-1)
-    out[..., half:].addcmul_(states[..., :half], sin[..., half:])
-    return out
-
-
-class _LayerOutput(torch.autograd.Function):
-    """h = x + out(attention), y = h + down(silu(gate n) up n), n = RMSNorm(h) (Shazeer 2020, equation 6).
-
-    Kept: h, gate, up and the gate's sigmoid σ, from which silu(g) = g σ and its slope σ + g σ (1 - σ) follow without
-    another exponential, the dearest of the element-wise functions.
-    """
-
-    @staticmethod
-    def forward(ctx: Any, mixed: Tensor, x: Tensor, plan: Plan, *_: Tensor) -> Tensor:
-        rows = mixed.reshape(-1, plan.out.layers[0].weight.shape[1])
-        (middle,), low_out = project(rows, plan.out, x.reshape(-1, x.shape[-1]))
-        inverse = inverse_rms(middle, plan.second_norm.epsilon)
-        (gate, up), low_in = project(normalise(middle, inverse, plan.second_norm.weight), plan.gate_up)
-        sigmoid = torch.sigmoid(gate)
-        (y,), low_down = project(torch.mul(gate, sigmoid).mul_(up), plan.down, middle)
-        aside = [set_aside(low_rank) for low_rank in (low_out, low_in, low_down)]
-        low = [tensor for _, tensors in aside for tensor in tensors]
-        ctx.save_for_backward(rows, middle, inverse, gate, up, sigmoid, *low)
-        ctx.plan, ctx.low_ranks, ctx.shape = plan, [low_rank for low_rank, _ in aside], mixed.shape
-        return y.view(x.shape)
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Any, ...]:
-        rows, middle, inverse, gate, up, sigmoid, *low = ctx.saved_tensors
-        plan: Plan = ctx.plan
-        low_out, low_in, low_down = (put_back(low_rank, low) for low_rank in ctx.low_ranks)
-        y = gradients[0].reshape(middle.shape)
-        silu = torch.mul(gate, sigmoid)
-        hidden, trained_down = project_backward(torch.mul(silu, up), plan.down, low_down, [y], inputs=True)
-        assert hidden is not None
-        slope = torch.lerp(silu, silu.new_ones(()), sigmoid)
-        up_gradient = silu.mul_(hidden)
-        gate_gradient = hidden.mul_(up).mul_(slope)
-        norm = plan.second_norm.weight
-        normed, trained_in = project_backward(
-            middle, plan.gate_up, low_in, [gate_gradient, up_gradient], inputs=True, inverse=inverse, norm=norm
-        )
-        assert normed is not None
-        x_gradient = normalise_backward(normed, middle, inverse, norm, residual=y)
-        mixed, trained_out = project_backward(rows, plan.out, low_out, [x_gradient], inputs=ctx.needs_input_grad[0])
-        mixed = None if mixed is None else mixed.view(ctx.shape)
-        return mixed, x_gradient.view(gradients[0].shape), None, *trained_out, *trained_in, *trained_down
-
-
-def _layer_output_only(mixed: Tensor, x: Tensor, plan: Plan) -> Tensor:
-    """_LayerOutput where nothing is kept."""
-    rows = mixed.reshape(-1, plan.out.layers[0].weight.shape[1])
-    (middle,), _ = project(rows, plan.out, x.reshape(-1, x.shape[-1]))
-    inverse = inverse_rms(middle, plan.second_norm.epsilon)
-    (gate, up), _ = project(normalise(middle, inverse, plan.second_norm.weight), plan.gate_up)
-    (y,), _ = project(torch.nn.functional.silu(gate, inplace=True).mul_(up), plan.down, middle)
-    return y.view(x.shape)
 
 
 def _layer_forward(layer: Any, hidden_states: Tensor, *args: Any, **kwargs: Any) -> Tensor:
@@ -202,7 +41,7 @@ def _layer_forward(layer: Any, hidden_states: Tensor, *args: Any, **kwargs: Any)
     cos = sin = None
     if getattr(attention, "use_rope", True):
         cos, sin = (table.unsqueeze(1) for table in position_embeddings)
-    query, key, value = _AttentionInputs.apply(  # type: ignore[no-untyped-call]
+    query, key, value = AttentionInputs.apply(  # type: ignore[no-untyped-call]
         hidden_states, cos, sin, plan, *plan.projections.trained()
     )
     cache = kwargs.pop("past_key_values", None)
@@ -220,9 +59,9 @@ def _layer_forward(layer: Any, hidden_states: Tensor, *args: Any, **kwargs: Any)
         **kwargs,
     )
     if not torch.is_grad_enabled():
-        return _layer_output_only(mixed, hidden_states, plan)
+        return layer_output_only(mixed, hidden_states, plan)
     trained = plan.out.trained() + plan.gate_up.trained() + plan.down.trained()
-    result: Tensor = _LayerOutput.apply(mixed, hidden_states, plan, *trained)  # type: ignore[no-untyped-call]
+    result: Tensor = LayerOutput.apply(mixed, hidden_states, plan, *trained)  # type: ignore[no-untyped-call]
     return result
 
 
