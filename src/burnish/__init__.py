@@ -41,7 +41,8 @@ if TYPE_CHECKING:
     )
     from burnish.evaluation.evaluate import comparisons, evaluate
     from burnish.evaluation.gate import decide
-    from burnish.lifecycle import Run, run
+    from burnish.finished import Run
+    from burnish.lifecycle import run
     from burnish.models.adapters import attach_adapter, load_adapter
     from burnish.models.chat import Chat
     from burnish.models.generate import Engine, Request
@@ -99,7 +100,8 @@ _HOMES = {
     ),
     "burnish.evaluation.evaluate": "comparisons evaluate",
     "burnish.evaluation.gate": "decide",
-    "burnish.lifecycle": "Run run",
+    "burnish.finished": "Run",
+    "burnish.lifecycle": "run",
     "burnish.models.adapters": "attach_adapter load_adapter",
     "burnish.models.chat": "Chat",
     "burnish.models.generate": "Engine Request",

@@ -6,9 +6,8 @@ Every step leaves its result in the run folder, whole or not at all, so that a s
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from burnish.config import LoadedTask, TaskConfig, load_task, task_from
 from burnish.data.lineage import LINEAGE, lineage_lines, read_files
@@ -16,25 +15,24 @@ from burnish.errors import RunError
 from burnish.evaluation.evaluate import comparisons, evaluate
 from burnish.evaluation.gate import best_baseline, decide
 from burnish.evaluation.looks import level_of
-from burnish.evaluation.measures import Calibration, Slices
+from burnish.evaluation.measures import Slices
 from burnish.evaluation.slices import judge_slices
+from burnish.finished import CANDIDATE, Run
 from burnish.hosting import require_hosted, without_limits
 from burnish.measure import Bench
 from burnish.mixing import keep_mixture
 from burnish.prepare import Prepared, prepare, refuse_errors
 from burnish.probing import forgetting_of, probe_step, questions_of
 from burnish.progress import Progress, Silent
-from burnish.records import Evaluation, Example, Forgetting, Interval, Json, Paired, Prediction, Verdict
+from burnish.records import Evaluation, Forgetting, Json, Paired, Prediction, Verdict
 from burnish.runs import (
     RunFolder,
     find_run,
     list_runs,
     new_run,
-    read_evaluation,
     read_json,
     read_predictions,
     record_look,
-    to_json,
     write_evaluation,
     write_json,
     write_jsonl,
@@ -44,11 +42,6 @@ from burnish.team import Together, together
 from burnish.tracking.hub import Trackers, require_trackers
 from burnish.training.optimizers import require_optimizer
 from burnish.trust import calibration_step, slices_of, tell_power
-
-if TYPE_CHECKING:
-    from burnish.models.export import Replay
-
-CANDIDATE = "tuned"
 
 
 def run(
@@ -151,149 +144,6 @@ def _run(
             _report(folder)
         folder.set_status("done")
     return Run(folder.path)
-
-
-@dataclass(frozen=True, slots=True)
-class Run:
-    """A run on disk, for reading: `run()` returns it, `Run.open` finds one."""
-
-    path: Path
-
-    @staticmethod
-    def open(query: str = "latest", runs_dir: str | Path = "runs") -> Run:
-        """A run by its id, the start of its id, or "latest". Raises RunError naming the nearest."""
-        path = Path(query)
-        if (path / "run.json").is_file():
-            return Run(path)
-        return Run(find_run(Path(runs_dir), query).path)
-
-    @property
-    def run_id(self) -> str:
-        return self.path.name
-
-    @property
-    def report(self) -> Path:
-        """The page for people."""
-        return self.path / "report.html"
-
-    @property
-    def adapter(self) -> Path:
-        """The folder of the trained adapter."""
-        return self.path / "adapter"
-
-    @property
-    def verdict(self) -> Verdict:
-        from burnish.runs import from_json
-
-        return from_json(Verdict, self._need("verdict.json"), str(self.path / "verdict.json"))
-
-    @property
-    def evaluations(self) -> list[Evaluation]:
-        self._need("evaluation.json")
-        return read_evaluation(self.path / "evaluation.json")[0]
-
-    @property
-    def paired(self) -> list[Paired]:
-        self._need("evaluation.json")
-        return read_evaluation(self.path / "evaluation.json")[1]
-
-    @property
-    def forgetting(self) -> Forgetting | None:
-        """The general probe before and after tuning, None when it was off."""
-        from burnish.runs import from_json
-
-        found = self._need("evaluation.json").get("forgetting")
-        return from_json(Forgetting, found, str(self.path / "evaluation.json")) if found else None
-
-    @property
-    def calibration(self) -> list[Calibration]:
-        """How far each system's confidence can be believed; systems that give none are left out."""
-        from burnish.runs import from_json
-
-        where = str(self.path / "evaluation.json")
-        return [from_json(Calibration, one, where) for one in self._need("evaluation.json").get("calibration") or ()]
-
-    @property
-    def slices(self) -> Slices | None:
-        """The tuned model against the best baseline on parts of the test; None when goal.slices was off."""
-        from burnish.runs import from_json
-
-        found = self._need("evaluation.json").get("slices")
-        return from_json(Slices, found, str(self.path / "evaluation.json")) if found else None
-
-    def predictions(self, system: str = CANDIDATE) -> list[Prediction]:
-        """A system's answers to the sealed test."""
-        return read_predictions(self.path / "predictions" / f"{system}.jsonl")
-
-    def predict(
-        self, examples: Sequence[str | Example], progress: Progress | None = None, *, system: str = CANDIDATE
-    ) -> list[Prediction]:
-        """New answers of the tuned model, given as it was trained to, or of a baseline as it was measured."""
-        from burnish.predicting import predictor
-
-        return predictor(self.path, progress or Silent(), system)(examples)
-
-    def export(self, folder: str | Path, *, merged: bool = True, progress: Progress | None = None) -> Replay | None:
-        """Write the tuned model into a new folder: all weights with the adapter in them, or the adapter alone.
-
-        Merged weights are written only when they answer held-out prompts as the tuned model does; what that replay
-        found is returned. Raises ModelError and RunError.
-        """
-        from burnish.models.export import export_adapter, export_merged
-        from burnish.predicting import held_out_prompts
-
-        if not merged:
-            export_adapter(self.adapter, Path(folder))
-            return None
-        return export_merged(self.adapter, Path(folder), held_out_prompts(self.path), progress=progress)
-
-    def summary(self) -> dict[str, Json]:
-        """What `burnish run --json` prints."""
-        verdict = self.verdict
-        systems = {
-            evaluation.system: {name: _short(interval) for name, interval in evaluation.metrics.items()}
-            | {
-                "seconds_per_example": evaluation.seconds_per_example,
-                "prompt_tokens": evaluation.prompt_tokens,
-                "completion_tokens": evaluation.completion_tokens,
-            }
-            | ({} if evaluation.cost_per_example is None else {"cost_per_example": evaluation.cost_per_example})
-            | {name: table for name, table in evaluation.tables.items() if name == "retrieval"}
-            for evaluation in self.evaluations
-        }
-        best = next((pair for pair in self.paired if pair.baseline == verdict.baseline), None)
-        parts = self._need("split.json")
-        return {
-            "run_id": self.run_id,
-            "run_dir": str(self.path),
-            "verdict": verdict.decision,
-            "reasons": list(verdict.reasons),
-            "advice": list(verdict.advice),
-            "metric": verdict.metric,
-            "looks": verdict.looks,
-            "level": verdict.level,
-            "error_spent": verdict.error_spent,
-            "systems": systems,
-            "paired": to_json(best) if best else None,
-            "forgetting": to_json(self.forgetting),
-            "slices": [to_json(one) for one in self.slices.slices if one.change == "worse"] if self.slices else [],
-            "calibration": [to_json(one) for one in self.calibration if one.system == CANDIDATE],
-            "data": {part: len(parts[part]) for part in ("train", "validation", "test")},
-            "mixture": (read_json(self.path / "run.json") or {}).get("mixture") or [],
-        }
-
-    def _need(self, name: str) -> Any:
-        path = self.path / name
-        if not path.exists():
-            status = (read_json(self.path / "run.json") or {}).get("status", "unknown")
-            raise RunError(
-                f"the run has no {name} yet", got=f"status {status}", where=str(self.path), fix="go on with --resume"
-            )
-        return read_json(path)
-
-
-def _short(interval: Interval) -> dict[str, float]:
-    return {"value": interval.value, "low": interval.low, "high": interval.high}
 
 
 def _load(task: str | Path | Mapping[str, Any] | LoadedTask) -> LoadedTask:

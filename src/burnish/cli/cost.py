@@ -206,7 +206,7 @@ def _of_run(what: str, runs_dir: Path) -> _Job:
     """What the run measured: times, tokens of each system, the training."""
     from burnish.advice.cost_report import HERE, HOSTED, SystemUse
     from burnish.config import TaskConfig
-    from burnish.lifecycle import Run
+    from burnish.finished import Run
     from burnish.runs import open_run, read_json
 
     run = Run.open(what, runs_dir)

@@ -29,7 +29,7 @@ def export(
     answer is scored.
     """
     from burnish.cli.shell import print_json
-    from burnish.lifecycle import Run
+    from burnish.finished import Run
     from burnish.reports.terminal import TerminalProgress
 
     found = Run.open(run, runs_dir)

@@ -49,7 +49,7 @@ def predict(
     Confidences are calibrated with the temperature that the run found on its validation answers, where it found one.
     """
     from burnish.config import TaskConfig
-    from burnish.lifecycle import Run
+    from burnish.finished import Run
     from burnish.predicting import predictor, require_system
     from burnish.reports.terminal import TerminalProgress
     from burnish.runs import RunFolder, dumps

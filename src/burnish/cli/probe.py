@@ -13,7 +13,7 @@ from burnish.errors import RunError
 
 if TYPE_CHECKING:
     from burnish.data.questions import Question
-    from burnish.lifecycle import Run
+    from burnish.finished import Run
     from burnish.progress import Progress
     from burnish.records import ProbeAnswer
 
@@ -59,7 +59,7 @@ def probe(
 
 def _run(name: str, runs_dir: Path) -> Run | None:
     """The run that is meant, None when it is a model."""
-    from burnish.lifecycle import Run
+    from burnish.finished import Run
     from burnish.models.catalog import CATALOG
 
     if name in CATALOG or (Path(name).exists() and not (Path(name) / "run.json").is_file()):

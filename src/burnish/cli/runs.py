@@ -11,7 +11,7 @@ from burnish.cli.options import RUNS_DIR, AsJson, RunsDir
 from burnish.cli.shell import print_json, show
 
 if TYPE_CHECKING:
-    from burnish.lifecycle import Run
+    from burnish.finished import Run
 
 _WHICH = "A run's folder, its id or the beginning of it, or latest."
 RunName = Annotated[str, typer.Argument(metavar="RUN", help=_WHICH)]
@@ -32,7 +32,7 @@ def runs(as_json: AsJson = False, runs_dir: RunsDir = RUNS_DIR) -> None:
 
 def show_run(run: NewestRun = "latest", as_json: AsJson = False, runs_dir: RunsDir = RUNS_DIR) -> None:
     """Show a run: all systems side by side, the verdict and its reasons."""
-    from burnish.lifecycle import Run
+    from burnish.finished import Run
 
     found = Run.open(run, runs_dir)
     if as_json:
@@ -48,7 +48,7 @@ def diff(
     runs_dir: RunsDir = RUNS_DIR,
 ) -> None:
     """Show what two runs do not share: settings, data, environment; and their results side by side."""
-    from burnish.lifecycle import Run
+    from burnish.finished import Run
     from burnish.reports.views import diff_view
     from burnish.runs import diff_runs
 
@@ -62,7 +62,7 @@ def diff(
 
 def report(run: NewestRun = "latest", runs_dir: RunsDir = RUNS_DIR) -> None:
     """Write report.html and MODEL_CARD.md of a run again; prints their paths."""
-    from burnish.lifecycle import Run
+    from burnish.finished import Run
     from burnish.reports.html import write_report
     from burnish.reports.model_card import write_model_card
 
