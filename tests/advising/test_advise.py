@@ -7,6 +7,7 @@ import json
 import math
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -17,7 +18,7 @@ from burnish import measure
 from burnish.advice.learning_curve import FARTHEST
 from burnish.advice.result import CurvePoint
 from burnish.advising.advise import advise, record
-from burnish.advising.curves import Points, curve_of, rows_seen, sizes, small_training
+from burnish.advising.curves import Points, curve_of, rows_seen, sizes, small_training, tuned_points
 from burnish.advising.held_out import hold_out, nested
 from burnish.advising.models import rank_models
 from burnish.config import TrainingConfig, load_task, task_from
@@ -255,6 +256,17 @@ def test_a_curve_ends_at_ten_times_the_rows_trained_on(tmp_path: Path) -> None:
     assert here is not None
     assert here.measured
     assert curve_of("tuned", points[:2], rows=200, **options) is None
+
+
+def test_what_earlier_sittings_took_counts(tmp_path: Path) -> None:
+    prepared = prepare(task_from(make_task(tmp_path, rows=700)), count_tokens=False)
+    points = Points(tmp_path)
+    for rows in (50, 100, 200):
+        points.take("tuned", rows, 0, lambda rows=rows: CurvePoint("tuned", rows, 0, 0.5, 60.0, 0.1, 20.0, 5.0))  # type: ignore[misc]
+    bench: Any = SimpleNamespace(settings=TrainingConfig(batch_size=8, num_epochs=1))  # which trains nothing
+    told = tuned_points(bench, prepared, tmp_path, Points(tmp_path), Silent(), most=400, seconds=200)
+    assert told is not None
+    assert "400 rows" in told
 
 
 def test_points_are_kept_and_measured_once(tmp_path: Path) -> None:

@@ -149,9 +149,10 @@ def tuned_points(
     The first three sizes are trained whatever they take. Returns why it stopped before `most` rows, None if it did
     not. Raises TrainingError and Interrupted as training does.
     """
-    began, whole = time.perf_counter(), len(prepared.split.train)
+    whole, examples = len(prepared.split.train), len(prepared.split.test)
     for number, rows in enumerate(sizes(whole, most)):
-        left = seconds - (time.perf_counter() - began)
+        # In earlier sittings, too.
+        left = seconds - sum(one.seconds + one.seconds_per_example * examples for one in points.of("tuned"))
         if number >= SIZES_NEEDED and _likely(points.of("tuned"), rows, prepared, bench.settings) > left:
             return f"no training on {rows:,} rows: all would take longer than the {seconds / 60:g} minutes allowed"
         points.take("tuned", rows, 0, partial(_train, bench, prepared, folder, rows, progress))
