@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from burnish.config import load_task
-from burnish.runs import read_json
+from burnish.runs import read_evaluation, read_json
 
 TUNED = ("fine_tune", "rag_and_fine_tune")
 
@@ -50,7 +50,7 @@ def main() -> None:
         name = load_task(task).config.name
         if not arguments.known:
             advise(task, arguments.runs, arguments.options.split())
-        advice = newest(arguments.runs, f"advise-{name}-*", "advice.json")
+        advice = newest(arguments.runs, name)
         if advice is None:
             raise SystemExit(f"no advice of {name} in {arguments.runs}: leave out --known")
         found = facts(name, advice, confirmation(arguments.runs, name, advice["recommendation"]))
@@ -65,33 +65,28 @@ def advise(task: Path, runs: Path, options: list[str]) -> None:
     print(f"{task}: {time.perf_counter() - began:.0f} s", file=sys.stderr)
 
 
-def newest(runs: Path, pattern: str, file: str) -> dict[str, Any] | None:
-    """The file of the newest folder that has it."""
-    for folder in sorted(runs.glob(pattern), reverse=True):
-        if (folder / file).is_file():
-            return dict(read_json(folder / file))
+def newest(runs: Path, name: str) -> dict[str, Any] | None:
+    """The newest finished advice of a task."""
+    for folder in sorted(runs.glob(f"advise-{name}-2*"), reverse=True):
+        if (folder / "advice.json").is_file():
+            return dict(read_json(folder / "advice.json"))
     return None
 
 
 def confirmation(runs: Path, name: str, recommendation: dict[str, Any]) -> Confirmation | None:
     """The newest full run of the task against the advice; None without one that has a verdict."""
-    pattern = f"{name}-2*"
-    verdict, evaluation = newest(runs, pattern, "verdict.json"), newest(runs, pattern, "evaluation.json")
-    if verdict is None or evaluation is None:
+    for folder in sorted(runs.glob(f"{name}-2*"), reverse=True):
+        if (folder / "verdict.json").is_file():
+            verdict = read_json(folder / "verdict.json")
+            break
+    else:
         return None
-    metric = verdict["metric"]
-    systems = {one["system"]: one["metrics"][metric]["value"] for one in evaluation["evaluations"]}
+    evaluations, paired = read_evaluation(folder / "evaluation.json")
+    systems = {one.system: one.metrics[verdict["metric"]].value for one in evaluations}
     if recommendation["choice"] in TUNED:
         return Confirmation(systems, verdict["decision"], verdict["decision"] == "ship")
-    pair = next(
-        (
-            one
-            for one in evaluation["paired"]
-            if (one["candidate"], one["baseline"]) == ("tuned", recommendation["system"])
-        ),
-        None,
-    )
-    beaten = pair is not None and pair["difference"] >= verdict["margin"] and pair["low"] > 0
+    pair = next((one for one in paired if (one.candidate, one.baseline) == ("tuned", recommendation["system"])), None)
+    beaten = pair is not None and pair.difference >= verdict["margin"] and pair.low > 0
     return Confirmation(systems, verdict["decision"], pair is not None and not beaten)
 
 

@@ -150,7 +150,10 @@ def tuned_points(
     not. Raises TrainingError and Interrupted as training does.
     """
     whole, examples = len(prepared.split.train), len(prepared.split.test)
+    known = {one.rows for one in points.of("tuned")}
     for number, rows in enumerate(sizes(whole, most)):
+        if rows in known:
+            continue
         # In earlier sittings, too.
         left = seconds - sum(one.seconds + one.seconds_per_example * examples for one in points.of("tuned"))
         if number >= SIZES_NEEDED and _likely(points.of("tuned"), rows, prepared, bench.settings) > left:
