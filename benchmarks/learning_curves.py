@@ -10,11 +10,11 @@ from __future__ import annotations
 import argparse
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from burnish.advice.learning_curve import fit, points_of
+from burnish.advice.learning_curve import Point, fit, points_of
 
 Curve = Callable[[float], float]
 TIMES = (2, 5, 10)
@@ -78,7 +78,7 @@ def line(shape: Callable[[np.random.Generator], Curve], sizes: int, seeds: int, 
     held, widths, low = dict.fromkeys(TIMES, 0), [], 0
     for _ in range(trials):
         true = shape(rng)
-        fitted = fit(points_of([(n, _measured(true(n), seeds, rng)) for n in rows], test_rows=500))
+        fitted = fit(measured(true, rows, seeds, 500, rng))
         for times in TIMES:
             found = fitted.forecast(times * rows[-1])
             held[times] += found.low <= true(times * rows[-1]) <= found.high
@@ -89,9 +89,13 @@ def line(shape: Callable[[np.random.Generator], Curve], sizes: int, seeds: int, 
     return f"| {name} | {sizes} | {seeds} | {shares} | {100 * np.mean(widths):.0f} points | {low / trials:.0%} |"
 
 
-def _measured(value: float, seeds: int, rng: np.random.Generator) -> list[float]:
-    true = [min(1.0, max(0.0, value + rng.normal(0, 0.02))) for _ in range(seeds)]
-    return [rng.binomial(500, share) / 500 for share in true]
+def measured(curve: Curve, sizes: Sequence[int], seeds: int, test: int, rng: np.random.Generator) -> list[Point]:
+    """Trainings as they come out: an error of the seed of 2 points, and the test's own."""
+    rows = []
+    for n in sizes:
+        true = [min(1.0, max(0.0, curve(n) + rng.normal(0, 0.02))) for _ in range(seeds)]
+        rows.append((n, [rng.binomial(test, p) / test for p in true]))
+    return list(points_of(rows, test_rows=test))
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ import sys
 import tempfile
 import time
 from importlib.metadata import version
-from itertools import count
+from itertools import chain, count, islice
 from pathlib import Path
 from typing import Any
 
@@ -205,13 +205,8 @@ def _in_order(rows: list[Any], batch: int, steps: int) -> list[Any]:
     """The rows as Burnish takes them, step by step."""
     from burnish.training.batches import epoch_order
 
-    taken: list[Any] = []
-    for epoch in count():
-        for step in epoch_order([item.tokens for item in rows], batch, SEED, epoch):
-            taken += [rows[place] for place in step]
-        if len(taken) >= batch * steps:
-            return taken[: batch * steps]
-    raise AssertionError("epochs do not end")
+    every = (step for epoch in count() for step in epoch_order([item.tokens for item in rows], batch, SEED, epoch))
+    return [rows[place] for place in islice(chain.from_iterable(every), batch * steps)]
 
 
 def _trl(work: dict[str, Any]) -> tuple[list[float], Any, str]:

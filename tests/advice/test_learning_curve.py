@@ -9,44 +9,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from learning_curves import Curve, exponential, flat, measured, power_law, s_shaped
 
 from burnish.advice.learning_curve import Point, fit, points_from_intervals, points_of
 from burnish.errors import ConfigError
 
 SIZES = (50, 100, 200, 400)
-Curve = Callable[[float], float]
-
-
-def power_law(rng: np.random.Generator) -> Curve:
-    a, c = rng.uniform(0.6, 0.99), math.exp(rng.uniform(math.log(0.2), math.log(1.2)))
-    gap = rng.uniform(0.1, a - 0.1)
-    return lambda n: a - gap * (n / 50) ** -c
-
-
-def exponential(rng: np.random.Generator) -> Curve:
-    a, r = rng.uniform(0.6, 0.99), rng.uniform(100, 800)
-    gap = rng.uniform(0.1, a - 0.1)
-    return lambda n: a - gap * math.exp((50 - n) / r)
-
-
-def s_shaped(rng: np.random.Generator) -> Curve:
-    a, c = rng.uniform(0.6, 0.99), rng.uniform(0.4, 1.5)
-    m = math.exp(rng.uniform(math.log(50), math.log(2000)))
-    return lambda n: a / (1 + (n / m) ** -c)
-
-
-def flat(rng: np.random.Generator) -> Curve:
-    a = rng.uniform(0.2, 0.95)
-    return lambda n: a
-
-
-def measured(curve: Curve, sizes: tuple[int, ...], seeds: int, test: int, rng: np.random.Generator) -> list[Point]:
-    """Trainings as they come out: an error of the seed of 2 points, and the test's own."""
-    rows = []
-    for n in sizes:
-        true = [min(1.0, max(0.0, curve(n) + rng.normal(0, 0.02))) for _ in range(seeds)]
-        rows.append((n, [rng.binomial(test, p) / test for p in true]))
-    return list(points_of(rows, test_rows=test))
 
 
 @pytest.mark.parametrize(
