@@ -104,7 +104,22 @@ def test_a_local_model_becomes_absolute_and_other_names_stay(folder: Path) -> No
         ("own", str(folder / "own")), ("./own", str(folder / "own")), ("m.gguf", str(folder / "m.gguf")),
         ("smollm2-135m-instruct", "smollm2-135m-instruct"), ("org/name", "org/name"),
     ):  # fmt: skip
-        assert task_from(BASE | {"model": given_}, folder).config.model == wanted
+        config = task_from(
+            BASE | {"model": given_, "embedding_probe": {"model": given_}, "retrieval": {"model": given_}}, folder
+        ).config
+        assert (config.model, config.embedding_probe.model, config.retrieval.model) == (wanted,) * 3
+
+
+def test_base_is_no_folder_for_the_embedding_probe(folder: Path) -> None:
+    (folder / "base").mkdir()
+    (folder / "base" / "config.json").write_text("{}")
+    assert task_from(BASE | {"embedding_probe": {"model": "base"}}, folder).config.embedding_probe.model == "base"
+
+
+def test_a_folder_that_finds_names_becomes_absolute_and_a_package_stays(folder: Path) -> None:
+    (folder / "own").mkdir()
+    for given_, wanted in (("own", str(folder / "own")), ("xx_own", "xx_own")):
+        assert task_from(BASE | {"check": {"names_model": given_}}, folder).config.check.names_model == wanted
 
 
 def test_a_schema_may_be_a_mapping(folder: Path) -> None:

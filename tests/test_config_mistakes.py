@@ -99,6 +99,12 @@ MISTAKES = {
     "a share above 1": Mistake("split: {test: 1.5}\n", 5, "split.test", "count of rows and must be whole"),
     "no test": Mistake("split: {test: 0}\n", 5, "split.test", "sealed test"),
     "no such model": Mistake("model: ./missing\n", 5, "model", "no such model file or folder"),
+    "no such embedding model": Mistake(
+        "embedding_probe: {model: ./missing}\n", 5, "embedding_probe.model", "no such model file or folder"
+    ),
+    "no such model of the search": Mistake(
+        "retrieval: {model: ../missing}\n", 5, "retrieval.model", "no such model file or folder"
+    ),
     "tag": Mistake("seed: !!python/object:os.system 3\n", 5, "seed", "YAML tags are not supported"),
     "merge of no mapping": Mistake("few_shot:\n  <<: 3\n", 6, "few_shot", "<< merges a mapping"),
     "rag without documents": Mistake("baselines: [rag]\n", 5, "baselines[0]", "no documents to retrieve from"),

@@ -176,3 +176,24 @@ def test_a_baseline_is_given_the_tools_that_the_rows_share(shared_run: burnish.R
     [new] = shared_run.predict(["lamp 3"], system="majority")
     assert new.text == kept
     assert new.parsed.error is None
+
+
+def test_embedding_models_in_folders_are_found_from_anywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("BURNISH_CACHE", str(tmp_path / "cache"))
+    task = write_task(
+        tmp_path / "task",
+        baselines=["embedding_probe", "rag"],
+        embedding_probe={"model": "vectors"},
+        retrieval={"documents": "facts.txt", "k": 1, "model": "./vectors"},
+        training={"context": "retrieved", "max_steps": 1, "lora_r": 4, "eval_examples": 0},
+        probe="off",
+    )
+    save_tiny(tmp_path / "task" / "vectors")
+    (tmp_path / "task" / "facts.txt").write_text("The apple is red. The sky is blue.\n")
+    run = burnish.run(task, runs_dir=tmp_path / "runs")
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    inputs = {row["id"]: row["input"] for row in read_jsonl(run.path / "test_examples.jsonl")}
+    for system in ("embedding_probe", "rag", "tuned"):
+        kept = run.predictions(system)[0]
+        assert [one.text for one in run.predict([inputs[kept.example_id]], system=system)] == [kept.text]

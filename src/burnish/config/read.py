@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import copy
-import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,9 +15,10 @@ from burnish.config.base import Report
 from burnish.config.checks import check_settings
 from burnish.config.json_file import read_json_object
 from burnish.config.names import rename
+from burnish.config.paths import absolute, full_path
 from burnish.config.schema_check import check_schema
 from burnish.config.settings import TaskConfig
-from burnish.config.words import locate, nearest, problems_from
+from burnish.config.words import locate, problems_from
 from burnish.config.yaml_tree import Key, Place, Tree, dotted, read_scalar, read_yaml
 from burnish.errors import ConfigError, Problem, shorten
 
@@ -149,7 +149,7 @@ def _finish(tree: Tree, overrides: Tree, path: Path | None, base_dir: Path) -> L
     problems += [problem for problem in problems_from(wrong, places, origin) if problem.field not in known]
     bad = {error["loc"][: end + 1] for error in wrong for end in range(len(error["loc"]))}
     reporting = _except(report, bad)
-    config = _absolute(config, base_dir, reporting)
+    config = absolute(config, base_dir, reporting)
     check_settings(config, reporting, notices, kind_known=("kind",) not in bad)
     if problems:
         problems.sort(key=lambda problem: (problem.file == "--set", problem.line))
@@ -194,7 +194,7 @@ def _read_schema(values: dict[str, Any], base_dir: Path, report: Report, problem
     """Put a schema file's content in the place of its path, and check the schema as such."""
     schema, file = values.get("schema"), None
     if isinstance(schema, str):
-        file = _full(Path(schema), base_dir)
+        file = full_path(Path(schema), base_dir)
         try:
             values["schema"] = schema = read_json_object(file)
         except ConfigError as error:
@@ -211,106 +211,3 @@ def _read_schema(values: dict[str, Any], base_dir: Path, report: Report, problem
                 report(("schema", *key), what, got, fix)
             else:
                 problems.append(Problem(at, 0, dotted(key), what, "" if got is None else shorten(got), fix))
-
-
-def _absolute(config: TaskConfig, base_dir: Path, report: Report) -> TaskConfig:
-    """Data files (patterns such as data/*.jsonl expanded) and local models with absolute paths."""
-
-    def expanded(given: Sequence[Path], *key: str | int, folders: bool = False) -> list[Path]:
-        files: list[Path] = []
-        for index, one in enumerate(given):
-            if folders and _is(_full(one, base_dir), Path.is_dir):
-                files.append(_full(one, base_dir))
-                continue
-            found = _files(one, base_dir)
-            if isinstance(found, str):
-                report((*key, index), "there is no such data file", str(one), found)
-            else:
-                files += found
-        return files
-
-    parts = {
-        part: expanded(getattr(config.data, part), "data", part)
-        for part in ("train", "validation", "test", "contamination")
-    }
-    mixture = [
-        source.model_copy(update={"file": expanded(source.file, "mixture", index, "file")})
-        for index, source in enumerate(config.mixture)
-    ]
-    replay = config.replay.model_copy(update={"file": expanded(config.replay.file, "replay", "file")})
-    probe = config.probe
-    if probe.file is not None:
-        found = _files(probe.file, base_dir)
-        if isinstance(found, str) or len(found) > 1:
-            fix = found if isinstance(found, str) else "name one file"
-            report(("probe", "file"), "there is no such data file", str(probe.file), fix)
-        else:
-            probe = probe.model_copy(update={"file": found[0]})
-    model = _local_model(config.model, base_dir)
-    if model is None:
-        report(
-            ("model",),
-            "there is no such model file or folder",
-            config.model,
-            "check the path; it starts from the task file's folder",
-        )
-        model = config.model
-    documents = expanded(config.retrieval.documents, "retrieval", "documents", folders=True)
-    retrieval = config.retrieval.model_copy(update={"documents": documents})
-    data = config.data.model_copy(update=parts)
-    costs = config.costs
-    if costs.prices is not None:
-        costs = costs.model_copy(update={"prices": base_dir / costs.prices})
-    return config.model_copy(
-        update={
-            "data": data,
-            "model": model,
-            "mixture": mixture,
-            "replay": replay,
-            "probe": probe,
-            "costs": costs,
-            "retrieval": retrieval,
-        }
-    )
-
-
-def _files(given: Path, base_dir: Path) -> list[Path] | str:
-    """The files a path means, or the fix when there are none."""
-    full = _full(given, base_dir)
-    if _is(full, Path.is_file):
-        return [full]
-    if _is(full, Path.is_dir):
-        return f"{full} is a folder: name its files, for example {given}/*.jsonl"
-    if re.search(r"[*?\[]", str(given)):
-        root = Path(full.anchor) if given.expanduser().is_absolute() else base_dir
-        matches = sorted(p for p in root.glob(str(full.relative_to(root))) if p.is_file())
-        return matches or f"no file matches {full}"
-    beside = [p.name for p in full.parent.iterdir()] if _is(full.parent, Path.is_dir) else []
-    near = nearest(full.name, beside)
-    meant = f"; did you mean {Path(given).with_name(near)}?" if near else ""
-    return f"looked for {full}{meant}"
-
-
-def _local_model(model: str, base_dir: Path) -> str | None:
-    """An absolute path for a local model, the name itself for a catalogue or hub name, None when missing."""
-    full = _full(Path(model), base_dir)
-    if _is(full, Path.is_file) or _is(full / "config.json", Path.is_file):
-        return str(full)
-    if model.startswith(("./", "../", "/", "~")) or model.endswith(".gguf"):
-        return str(full) if _is(full, Path.exists) else None
-    return model
-
-
-def _full(given: Path, base_dir: Path) -> Path:
-    try:
-        return (base_dir / given.expanduser()).absolute()
-    except RuntimeError:  # ~nobody
-        return (base_dir / given).absolute()
-
-
-def _is(path: Path, what: Callable[[Path], bool]) -> bool:
-    """`what(path)`, False for names that no file system takes (too long, with NUL)."""
-    try:
-        return what(path)
-    except (OSError, ValueError):
-        return False
