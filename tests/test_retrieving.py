@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,8 @@ from burnish.prepare import prepare, token_counter
 from burnish.progress import Silent
 from burnish.retrieving import with_retrieved
 from burnish.runs import read_json, read_jsonl
-from burnish.searching import open_retriever, tuned_context
+from burnish.searching import Documents
+from burnish.systems.retrieval import Retriever
 from tiny import save_tiny
 
 ANIMALS = ("cat", "dog", "owl", "bee", "fox", "ant", "elk", "hen")
@@ -150,23 +152,44 @@ def test_lengths_are_those_of_what_is_trained_on(tmp_path):
     prepared = prepare(loaded)
     base = load_base(loaded, Silent())
     chat = chat_of(base)
-    searched = open_retriever(loaded.config, loaded.base_dir, Silent())
-    shown = with_retrieved(prepared, tuned_context(searched, prepared.task, chat, loaded.config, 512))
+    shown = with_retrieved(prepared, loaded.config, chat, base)
     trained = rows_of(loaded, shown, Silent(), base, chat).train
-    lengths = token_counter(loaded, prepared.task, Silent())(prepared.split.train)
+    counter = token_counter(loaded, prepared.task, Documents(loaded, Silent()).retriever, Silent())
+    lengths = counter(prepared.split.train)
     assert lengths == [item.tokens for item in trained]
 
     tokens = run_json("tokens", task, "-n", 3)
     assert [one["tokens"] for one in tokens["examples"]] == [list(item.sequences[0].tokens) for item in trained[:3]]
     checked = run_json("check", task)
     everything = [*prepared.split.train, *prepared.split.validation, *prepared.split.test]
-    longest = max(token_counter(loaded, prepared.task, Silent())(everything))
+    longest = max(counter(everything))
     assert checked["stats"]["tokens"]["max"] == prepared.report.stats["tokens"]["max"] == longest
 
     # Here words alone find the passage that words and meaning find.
     question = of_task(task, [], 0, True)
     assert (question.rows, question.tokens) == (len(trained), sum(lengths))
     assert run_json("estimate", task)["passages"].startswith("1 passage an input, found by words alone")
+
+
+def test_documents_are_opened_once_and_rows_searched_for_once(tmp_path, monkeypatch):
+    opened, asked = [], Counter()
+    search = Retriever.search
+
+    def counted(self, texts, count):
+        asked.update(texts)
+        return search(self, texts, count)
+
+    init = Retriever.__init__
+    monkeypatch.setattr(Retriever, "__init__", lambda self, *given: (opened.append(1), init(self, *given))[1])
+    monkeypatch.setattr(Retriever, "search", counted)
+    run = burnish.run(write_task(tmp_path / "task"), runs_dir=tmp_path / "runs")
+    assert opened == [1]
+    parts = read_json(run.path / "split.json")
+    rows = {row["id"]: row["input"] for row in read_jsonl(run.path / "test_examples.jsonl")}
+    # Checked with all others, then answered by rag and by the tuned model: the time of an answer counts its search.
+    assert [asked.pop(text) for text in rows.values()] == [3] * len(parts["test"])
+    # Two numbers of passages are tried on two rows of the validation part.
+    assert sorted(asked.values()) == [1] * (len(parts["train"]) + len(parts["validation"]) - 2) + [3, 3]
 
 
 def test_lengths_have_the_most_passages_while_their_number_is_open(tmp_path):

@@ -15,7 +15,6 @@ from burnish.progress import Progress
 from burnish.records import Json, Message, Prediction, TrainingResult
 from burnish.retrieving import with_retrieved
 from burnish.runs import to_json, write_predictions
-from burnish.searching import open_retriever, tuned_context
 from burnish.tasks import Task
 from burnish.tasks.preference import Preference, is_pair
 from burnish.trust import VALIDATION_ANSWERS
@@ -83,9 +82,7 @@ def fit(
         for notice in chat.notices:
             progress.notice(notice)
     if settings.context == "retrieved":
-        searched = open_retriever(loaded.config, loaded.base_dir, progress)
-        positions = int(getattr(base.model.config, "max_position_embeddings", 2**31))
-        prepared = with_retrieved(prepared, tuned_context(searched, prepared.task, chat, loaded.config, positions))
+        prepared = with_retrieved(prepared, loaded.config, chat, base)
     rows = rows_of(loaded, prepared, progress, base, chat)
     tuned = attach(base, settings, loaded.config.seed)
     result = train_attached(loaded, prepared, folder, progress, tuned, chat, rows, group=group)

@@ -29,12 +29,7 @@ from burnish.prepare import Prepared
 from burnish.probing import ask
 from burnish.progress import Progress
 from burnish.records import Example, Json, Prediction, ProbeAnswer, TrainingResult
-from burnish.retrieving import (
-    Library,
-    passage_ways,
-    settled,
-    with_retrieved,
-)
+from burnish.retrieving import Library, passage_ways, settled
 from burnish.runs import RunFolder, commit_folder, read_jsonl, verify_folder
 from burnish.systems.rag import WithContext
 from burnish.tasks import with_instruction
@@ -80,7 +75,7 @@ class Bench:
         self._model_is_base = True
         self._chat_template: Chat | None = None
         self._saved: Loaded | None = None
-        self._library = Library(loaded, prepared, folder, progress)
+        self._library = Library(loaded, prepared, folder)
         self._embedders: dict[str, Remembered] = {}
         self._endpoints: dict[str, Endpoint] = {}
         self._extras = prepared.extras
@@ -193,7 +188,7 @@ class Bench:
         task = replace(task, config=task.config.model_copy(update={"training": settings}))
         base, chat = self._base(QUANTISATION.get(settings.method)), self._chat()
         if settings.context == "retrieved":
-            prepared = with_retrieved(prepared, self._library.tuned(task.config, chat, base))
+            prepared = self._library.trained(prepared, task.config, chat, base)
         tokens = rows_of(task, prepared, self._progress, base, chat)
         self._mixture = tokens.about
         self._model, self._model_is_base = attach(base, settings, self._config.seed), False

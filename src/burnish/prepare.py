@@ -21,7 +21,8 @@ from burnish.errors import DataError, Problem, shorten
 from burnish.mixing import read_extras
 from burnish.progress import Progress, Silent
 from burnish.records import DataReport, Example, Json, Split
-from burnish.searching import as_trained, most_passages
+from burnish.searching import Documents, as_trained, most_passages
+from burnish.systems.retrieval import Searches
 from burnish.tasks import Task, have_shared_tools, make_task, target_error
 from burnish.tasks.preference import check_pairs, learned_answers
 
@@ -35,7 +36,7 @@ PLACES = 1000  # of a finding, in data_report.json
 class Prepared(NamedTuple):
     """task: knows the labels found in the data; report: of the data check; fingerprint: of all examples and extras.
 
-    extras: the further data sets to train on (mixture, replay).
+    extras: the further data sets to train on (mixture, replay). documents: to answer from, opened once for all steps.
     """
 
     task: Task
@@ -43,6 +44,7 @@ class Prepared(NamedTuple):
     report: DataReport
     fingerprint: str
     labels: tuple[str, ...]
+    documents: Documents
     extras: tuple[Extra, ...] = ()
 
     def shown(self, example: Example) -> dict[str, Json]:
@@ -78,11 +80,12 @@ def prepare(
     split = _split(loaded, task, parts)
     if config.kind == "preference":
         check_pairs(split, config.training.objective)
+    documents = Documents(loaded, progress)
     report = check_examples(
         everything,
         kind=config.kind,
         stratum=task.stratum,
-        count_tokens=token_counter(loaded, task, progress) if count_tokens else None,
+        count_tokens=token_counter(loaded, task, documents.rows, progress) if count_tokens else None,
         max_length=config.training.max_length,
         split=split,
         against=[near(file) for file in config.data.contamination],
@@ -92,7 +95,7 @@ def prepare(
     leaks = mixture_leaks(extras, split.test, split.validation)
     report = replace(report, findings=told([*leaks, *report.findings], PLACES))
     fingerprint = combined([examples_fingerprint(everything), *(extra.fingerprint for extra in extras)])
-    return Prepared(task, split, report, fingerprint, labels, extras)
+    return Prepared(task, split, report, fingerprint, labels, documents, extras)
 
 
 def names_of(config: CheckConfig, base_dir: Path | None = None) -> FindNames | None:
@@ -191,8 +194,13 @@ def _split(loaded: LoadedTask, task: Task, parts: dict[str, list[Example]]) -> S
     return split_given(cut.train, parts["validation"] or cut.validation, parts["test"] or cut.test)
 
 
-def token_counter(loaded: LoadedTask, task: Task, progress: Progress) -> Callable[[Sequence[Example]], list[int]]:
-    """Token lengths of examples as they would be trained on: passages, prompt and (the longer) answer together."""
+def token_counter(
+    loaded: LoadedTask, task: Task, opened: Callable[[], Searches], progress: Progress
+) -> Callable[[Sequence[Example]], list[int]]:
+    """Token lengths of examples as they would be trained on: passages, prompt and (the longer) answer together.
+
+    opened: the task's documents, asked for only where they are searched.
+    """
     made: list[tuple[Chat, Callable[[Sequence[Example]], list[Example]]]] = []
 
     def count(examples: Sequence[Example]) -> list[int]:
@@ -201,7 +209,7 @@ def token_counter(loaded: LoadedTask, task: Task, progress: Progress) -> Callabl
 
         if not made:
             chat = Chat(load_tokenizer(loaded.config.model, base_dir=loaded.base_dir, progress=progress))
-            made.append((chat, as_trained(loaded, task, chat, progress)))
+            made.append((chat, as_trained(loaded, task, chat, opened)))
             if loaded.config.training.context == "retrieved":
                 progress.notice(f"lengths are counted with {most_passages(loaded.config)}")
         chat, shown = made[0]

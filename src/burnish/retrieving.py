@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING, Any
 from burnish.config import LoadedTask, TaskConfig
 from burnish.errors import DataError, Problem, RunError, shorten
 from burnish.prepare import Prepared
-from burnish.progress import Progress
 from burnish.records import Example, Json
 from burnish.runs import RunFolder
-from burnish.searching import context_of, fitting, open_retriever, passage_counts, tuned_context, with_count
+from burnish.searching import context_of, fitting, passage_counts, tuned_context, with_count
 from burnish.systems.rag import Context, RightDocument
 from burnish.systems.retrieval import Retriever
 from burnish.tasks import Task
@@ -71,8 +70,12 @@ def about(retriever: Retriever) -> dict[str, Json]:
     return {"documents": documents, "passages": len(retriever.passages), "fingerprint": digest.hexdigest()}
 
 
-def with_retrieved(prepared: Prepared, context: Context) -> Prepared:
-    """Train and validation with passages in front of every input; the sealed test as it is."""
+def with_retrieved(prepared: Prepared, config: TaskConfig, chat: Chat, model: Loaded) -> Prepared:
+    """Train and validation with passages in front of every input; the sealed test as it is.
+
+    What the check has searched for is not searched for again.
+    """
+    context = tuned_context(prepared.documents.rows(), prepared.task, chat, config, positions_of(model))
 
     def shown(examples: Sequence[Example]) -> tuple[Example, ...]:
         return tuple(found.example for found in context.of(examples))
@@ -81,20 +84,24 @@ def with_retrieved(prepared: Prepared, context: Context) -> Prepared:
     return prepared._replace(split=replace(split, train=shown(split.train), validation=shown(split.validation)))
 
 
+def positions_of(model: Loaded) -> int:
+    """The model's context in tokens."""
+    return int(getattr(model.model.config, "max_position_embeddings", 2**31))
+
+
 def settled(loaded: LoadedTask, k: int) -> LoadedTask:
     """The task with one number of passages: what is trained on is what is answered with."""
     return replace(loaded, config=with_count(loaded.config, k))
 
 
 class Library:
-    """The documents of a run: read, embedded and written down when first searched."""
+    """The documents of a run: checked and written down when first searched."""
 
-    def __init__(self, loaded: LoadedTask, prepared: Prepared, folder: RunFolder, progress: Progress) -> None:
+    def __init__(self, loaded: LoadedTask, prepared: Prepared, folder: RunFolder) -> None:
         self._loaded = loaded
         self._prepared = prepared
         self._folder = folder
-        self._progress = progress
-        self._retriever: Retriever | None = None
+        self._known = False
 
     def prompted(self, k: int, task: Task, chat: Chat, length: int) -> Context:
         """What the base model is shown; length: its context in tokens."""
@@ -108,14 +115,18 @@ class Library:
 
     def tuned(self, config: TaskConfig, chat: Chat, model: Loaded) -> Context:
         """What the tuned model is shown, with the number of passages that config says."""
-        positions = int(getattr(model.model.config, "max_position_embeddings", 2**31))
-        return tuned_context(self._open(), self._prepared.task, chat, config, positions)
+        return tuned_context(self._open(), self._prepared.task, chat, config, positions_of(model))
+
+    def trained(self, prepared: Prepared, config: TaskConfig, chat: Chat, model: Loaded) -> Prepared:
+        """The rows to train on, with what the check has found for them."""
+        self._open()
+        return with_retrieved(prepared, config, chat, model)
 
     def _open(self) -> Retriever:
-        if self._retriever is None:
-            found = open_retriever(self._loaded.config, self._loaded.base_dir, self._progress)
+        found = self._prepared.documents.retriever()
+        if not self._known:
             split = self._prepared.split
             refuse_unknown_documents(found, [*split.train, *split.validation, *split.test])
             keep_about(found, self._folder)
-            self._retriever = found
-        return self._retriever
+            self._known = True
+        return found

@@ -15,7 +15,7 @@ from burnish.errors import ModelError
 from burnish.progress import Progress
 from burnish.records import Example, Passage
 from burnish.systems.rag import Context, Fits
-from burnish.systems.retrieval import Retriever, Searches, WordSearch
+from burnish.systems.retrieval import Remembered, Retriever, Searches
 from burnish.tasks import Task
 
 if TYPE_CHECKING:
@@ -42,16 +42,39 @@ def most_passages(config: TaskConfig) -> str:
     return f"{said} an input" + (", the most that retrieval.k allows" if len(counts) > 1 else "")
 
 
+class Documents:
+    """A task's documents, opened when first searched and then held."""
+
+    def __init__(self, loaded: LoadedTask, progress: Progress) -> None:
+        self._loaded = loaded
+        self._progress = progress
+        self._retriever: Retriever | None = None
+        self._rows: Remembered | None = None
+
+    def retriever(self) -> Retriever:
+        """What answers are searched with. Raises DataError and ModelError."""
+        if self._retriever is None:
+            self._retriever = open_retriever(self._loaded.config, self._loaded.base_dir, self._progress)
+        return self._retriever
+
+    def rows(self) -> Remembered:
+        """The same for rows that are checked and trained on: each is searched for once."""
+        if self._rows is None:
+            self._rows = Remembered(self.retriever())
+        return self._rows
+
+
 def open_retriever(config: TaskConfig, base_dir: Path | None, progress: Progress) -> Retriever:
     """The task's documents, cut into passages and embedded. Raises DataError and ModelError."""
     from burnish.models.embed import load_embedder
 
-    passages = _passages(config, progress)
+    passages = passages_of_task(config, progress)
     embedder = load_embedder(config.retrieval.model, base_dir=base_dir, progress=progress)
     return Retriever(passages, embedder.embed, progress)
 
 
-def _passages(config: TaskConfig, progress: Progress) -> list[Passage]:
+def passages_of_task(config: TaskConfig, progress: Progress) -> list[Passage]:
+    """The task's documents, cut into passages. Raises DataError."""
     settings = config.retrieval
     documents = load_documents([near(path) for path in settings.documents], notice=progress.notice)
     passages = [
@@ -88,23 +111,20 @@ def tuned_context(retriever: Searches, task: Task, chat: Chat, config: TaskConfi
 
 
 def as_trained(
-    loaded: LoadedTask, task: Task, chat: Chat, progress: Progress, *, by_words: bool = False
+    loaded: LoadedTask, task: Task, chat: Chat, opened: Callable[[], Searches]
 ) -> Callable[[Sequence[Example]], list[Example]]:
     """Examples as the task trains on them: with passages in front of their inputs where training.context says so.
 
-    While the number of passages is still to be chosen, it is the largest. by_words: search by words alone, which
-    needs no embedding model. Raises DataError and ModelError.
+    While the number of passages is still to be chosen, it is the largest. opened: the documents, asked for only where
+    they are searched. Raises DataError and ModelError.
     """
     from burnish.training.shapes import model_shape
 
     config = loaded.config
     if config.training.context == "none":
         return list
-    searched = (
-        WordSearch(_passages(config, progress)) if by_words else open_retriever(config, loaded.base_dir, progress)
-    )
     positions = 2**31
     with suppress(ModelError):  # of a family whose config is not known here
         positions = model_shape(config.model, loaded.base_dir).context
-    context = tuned_context(searched, task, chat, with_count(config, passage_counts(config)[-1]), positions)
+    context = tuned_context(opened(), task, chat, with_count(config, passage_counts(config)[-1]), positions)
     return lambda examples: [found.example for found in context.of(examples)]

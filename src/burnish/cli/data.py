@@ -164,6 +164,7 @@ def _check_task(
     from burnish.data.check import check_files
     from burnish.data.places import near
     from burnish.prepare import names_of, reading_options, token_counter
+    from burnish.searching import Documents
     from burnish.tasks import make_task
 
     loaded = load_task(path, overrides)
@@ -177,7 +178,7 @@ def _check_task(
         validation=[near(file) for file in config.data.validation],
         test=[near(file) for file in config.data.test],
         stratum=task.stratum,
-        count_tokens=token_counter(loaded, task, progress),
+        count_tokens=token_counter(loaded, task, Documents(loaded, progress).retriever, progress),
         max_length=config.training.max_length,
         against=[*map(near, config.data.contamination), *against],
         names=names,
@@ -277,7 +278,7 @@ def tokens(
         chat = Chat(load_tokenizer(loaded.config.model, base_dir=loaded.base_dir, progress=progress))
         for notice in chat.notices:
             progress.notice(notice)
-        shown = as_trained(loaded, prepared.task, chat, progress)(prepared.split.train[:number])
+        shown = as_trained(loaded, prepared.task, chat, prepared.documents.rows)(prepared.split.train[:number])
         if loaded.config.training.context == "retrieved":
             progress.notice(f"shown with {most_passages(loaded.config)}")
     with_labels = full or loaded.config.training.prompt == "full"

@@ -145,7 +145,8 @@ def of_task(task: Path, overrides: list[str], allow_bad_rows: int, quiet: bool) 
     from burnish.models.load import load_tokenizer
     from burnish.prepare import prepare
     from burnish.reports.terminal import TerminalProgress
-    from burnish.searching import as_trained, most_passages
+    from burnish.searching import as_trained, most_passages, passages_of_task
+    from burnish.systems.retrieval import WordSearch
     from burnish.training.encode import encode, refuse_too_long
     from burnish.training.estimate import Setup
     from burnish.training.objectives.make import make_objective
@@ -160,7 +161,9 @@ def of_task(task: Path, overrides: list[str], allow_bad_rows: int, quiet: bool) 
         shape = model_shape(config.model, loaded.base_dir)
         prepared = prepare(loaded, allow_bad_rows=allow_bad_rows, progress=progress, count_tokens=False)
         chat = Chat(load_tokenizer(config.model, base_dir=loaded.base_dir, progress=progress))
-        rows = as_trained(loaded, prepared.task, chat, progress, by_words=True)(prepared.split.train)
+        # By words alone, which needs no embedding model.
+        shown = as_trained(loaded, prepared.task, chat, lambda: WordSearch(passages_of_task(config, progress)))
+        rows = shown(prepared.split.train)
     limit = min(settings.max_length, shape.context)
     full = settings.prompt == "full"
     encoding = encode(

@@ -72,6 +72,24 @@ class WordSearch:
         return [[self._passages[place] for place in best] for best in ranked]
 
 
+class Remembered:
+    """Searches once for a text: for rows that are counted first and trained on later.
+
+    Not for answers: their seconds count the search.
+    """
+
+    def __init__(self, search: Searches) -> None:
+        self._search = search
+        self._known: dict[str, tuple[int, list[Passage]]] = {}
+
+    def search(self, texts: Sequence[str], count: int) -> list[list[Passage]]:
+        """As `Retriever.search`; anew for what was not asked yet, or for fewer passages."""
+        unknown = [text for text in dict.fromkeys(texts) if text not in self._known or self._known[text][0] < count]
+        found = self._search.search(unknown, count)
+        self._known.update({text: (count, passages) for text, passages in zip(unknown, found, strict=True)})
+        return [self._known[text][1][:count] for text in texts]
+
+
 def _texts(passages: Sequence[Passage]) -> list[str]:
     return [f"{passage.title}\n{passage.text}" for passage in passages]
 
