@@ -147,7 +147,7 @@ def test_a_resumed_run_tries_nothing_again(finished, monkeypatch):
 
 def test_a_choice_without_validation_examples_is_refused(tmp_path):
     loaded = burnish.load_task(write_task(tmp_path, prompt=INSTRUCTIONS))
-    prepared = prepare(loaded, count_tokens=False)
+    prepared = prepare(loaded)
     prepared = prepared._replace(split=replace(prepared.split, validation=()))
     with pytest.raises(DataError, match="there are none"):
         choose_way("prompt", loaded.config, prepared, tmp_path, Silent(), lambda way: None, few=False)

@@ -51,7 +51,7 @@ def task(tmp_path: Path, old: Path) -> Path:
 def a_run(task: Path, runs_dir: Path) -> RunFolder:
     """A run as it is after the split."""
     loaded = burnish.load_task(task)
-    prepared = prepare(loaded, count_tokens=False)
+    prepared = prepare(loaded)
     folder = new_run(runs_dir, "parity", loaded.config.model_dump(mode="json", by_alias=True))
     write_jsonl(folder.path / LINEAGE, lineage_lines(prepared.split))
     folder.update(data_fingerprint=prepared.fingerprint, data_files=read_files(prepared.split))

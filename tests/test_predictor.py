@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 import burnish
-from burnish import choosing
+from burnish import choosing, prepare, searching
 from burnish.errors import DataError, RunError
 from burnish.models.adapters import read_info
 from burnish.predicting import predictor
@@ -135,6 +135,8 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[burnish.Run]:
 @pytest.mark.parametrize("system", BASELINES)
 def test_a_baseline_answers_as_it_was_measured(measured: burnish.Run, system: str, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(choosing, "_measure", lambda *_: pytest.fail("a way of prompting was tried again"))
+    monkeypatch.setattr(prepare, "check_examples", lambda *_, **__: pytest.fail("the data were checked again"))
+    monkeypatch.setattr(searching, "open_retriever", lambda *_: pytest.fail("documents were opened"))
     before = {path: path.read_bytes() for path in measured.path.rglob("*") if path.is_file()}
     kept = measured.predictions(system)
     inputs = {row["id"]: row["input"] for row in read_jsonl(measured.path / "test_examples.jsonl")}
@@ -169,6 +171,27 @@ def test_a_baseline_of_other_data_is_refused(measured: burnish.Run):
         assert len(measured.predict(["the apple"])) == 1  # the tuned model needs none
     finally:
         rows.write_text(text, encoding="utf-8")
+
+
+def test_a_baseline_needs_no_further_data_sets(tmp_path: Path):
+    for name in ("chat", "notes"):
+        row = json.dumps({"prompt": f"say {name}", "completion": name})
+        (tmp_path / f"{name}.jsonl").write_text(f"{row}\n")
+    task = write_task(
+        tmp_path,
+        mixture=["chat.jsonl", "notes.jsonl"],
+        baselines=["majority"],
+        training={"max_steps": 1, "lora_r": 4, "eval_examples": 0},
+        probe="off",
+    )
+    run = burnish.run(task, runs_dir=tmp_path / "runs")
+    kept = run.predictions("majority")[0]
+    (tmp_path / "chat.jsonl").unlink()
+    assert [one.text for one in run.predict(["the apple"], system="majority")] == [kept.text]
+    rows = tmp_path / "rows.jsonl"
+    rows.write_text(rows.read_text().replace("number 7", "number 700"))
+    with pytest.raises(RunError, match="the data have changed"):
+        run.predict(["the apple"], system="majority")
 
 
 def test_a_baseline_is_given_the_tools_that_the_rows_share(shared_run: burnish.Run):

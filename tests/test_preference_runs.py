@@ -11,7 +11,7 @@ import pytest
 import burnish
 from burnish.config import task_from
 from burnish.errors import DataError, RunError
-from burnish.prepare import prepare
+from burnish.prepare import prepare, prepare_checked
 from burnish.runs import read_json, read_jsonl
 from tiny import save_tiny
 
@@ -118,19 +118,19 @@ def test_single_answers_cannot_be_measured_nor_learned_by_dpo(tmp_path: Path) ->
     single = [{"prompt": f"q {i}", "completion": "x", "label": bool(i % 2)} for i in range(60)]
     task = write_task(tmp_path, single, training={"objective": "kto"})
     with pytest.raises(DataError, match="only a choice between two can be measured"):
-        prepare(task_from(task), count_tokens=False)
+        prepare(task_from(task))
     (tmp_path / "test.jsonl").write_text("".join(json.dumps(row) + "\n" for row in pairs(20)))
     task["data"] = {"train": str(tmp_path / "pairs.jsonl"), "test": str(tmp_path / "test.jsonl")}
-    prepare(task_from(task), count_tokens=False)
+    prepare(task_from(task))
     task["training"]["objective"] = "dpo"
     with pytest.raises(DataError, match="dpo learns from pairs") as caught:
-        prepare(task_from(task), count_tokens=False)
+        prepare(task_from(task))
     assert "pairs.jsonl:" in str(caught.value.where)
 
 
 def test_lengths_count_the_longer_answer(tmp_path: Path) -> None:
     rows = pairs()
     rows[3]["rejected"] = "the dog ran " * 60
-    report = prepare(task_from(write_task(tmp_path, rows, training={"max_length": 100}))).report
+    report = prepare_checked(task_from(write_task(tmp_path, rows, training={"max_length": 100}))).report
     [finding] = [finding for finding in report.findings if finding.kind == "truncated"]
     assert (finding.count, finding.rows[0].line) == (1, 4)

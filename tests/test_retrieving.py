@@ -15,7 +15,7 @@ from burnish.cli.estimate import of_task
 from burnish.errors import DataError, RunError
 from burnish.fit import chat_of, load_base, rows_of
 from burnish.models.adapters import read_info
-from burnish.prepare import prepare, token_counter
+from burnish.prepare import prepare_checked, token_counter
 from burnish.progress import Silent
 from burnish.retrieving import with_retrieved
 from burnish.runs import read_json, read_jsonl
@@ -149,7 +149,7 @@ def test_lengths_are_those_of_what_is_trained_on(tmp_path):
     training = {"context": "retrieved", "max_steps": 1, "batch_size": 4, "lora_r": 4}
     task = write_task(tmp_path, retrieval={"documents": "documents", "k": 1}, training=training)
     loaded = burnish.load_task(task)
-    prepared = prepare(loaded)
+    prepared, report = prepare_checked(loaded)
     base = load_base(loaded, Silent())
     chat = chat_of(base)
     shown = with_retrieved(prepared, loaded.config, chat, base)
@@ -163,7 +163,7 @@ def test_lengths_are_those_of_what_is_trained_on(tmp_path):
     checked = run_json("check", task)
     everything = [*prepared.split.train, *prepared.split.validation, *prepared.split.test]
     longest = max(counter(everything))
-    assert checked["stats"]["tokens"]["max"] == prepared.report.stats["tokens"]["max"] == longest
+    assert checked["stats"]["tokens"]["max"] == report.stats["tokens"]["max"] == longest
 
     # Here words alone find the passage that words and meaning find.
     question = of_task(task, [], 0, True)

@@ -21,10 +21,10 @@ from burnish.finished import CANDIDATE, Run
 from burnish.hosting import require_hosted, without_limits
 from burnish.measure import Bench
 from burnish.mixing import keep_mixture
-from burnish.prepare import Prepared, prepare, refuse_errors
+from burnish.prepare import Prepared, prepare_checked, refuse_errors
 from burnish.probing import forgetting_of, probe_step, questions_of
 from burnish.progress import Progress, Silent
-from burnish.records import Evaluation, Forgetting, Json, Paired, Prediction, Verdict
+from burnish.records import DataReport, Evaluation, Forgetting, Json, Paired, Prediction, Verdict
 from burnish.runs import (
     RunFolder,
     find_run,
@@ -102,8 +102,8 @@ def _run(
     with folder.lock(), trackers:
         with folder.stage("checking"):
             progress.stage("check", "reading the examples and looking for what is wrong with them")
-            prepared = prepare(loaded, allow_bad_rows=allow_bad_rows, progress=progress)
-            _keep_check(folder, prepared, progress)
+            prepared, report = prepare_checked(loaded, allow_bad_rows=allow_bad_rows, progress=progress)
+            _keep_check(folder, report, progress)
         with folder.stage("splitting"):
             _keep_split(folder, prepared, progress)
             tell_power(folder, prepared, config.goal.margin, progress)
@@ -183,10 +183,10 @@ def _unfinished(root: Path, loaded: LoadedTask) -> RunFolder:
     )
 
 
-def _keep_check(folder: RunFolder, prepared: Prepared, progress: Progress) -> None:
+def _keep_check(folder: RunFolder, report: DataReport, progress: Progress) -> None:
     """Write data_report.json; an error among the findings stops the run."""
-    write_json(folder.path / "data_report.json", prepared.report)
-    refuse_errors(prepared.report, progress)
+    write_json(folder.path / "data_report.json", report)
+    refuse_errors(report, progress)
 
 
 def _keep_split(folder: RunFolder, prepared: Prepared, progress: Progress) -> None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from burnish.choosing import PROMPTS
 from burnish.config import LoadedTask, TaskConfig
+from burnish.data.fingerprint import combined
 from burnish.errors import DataError, RunError
 from burnish.fit import chat_of, local_system
 from burnish.hosting import without_default_limits
@@ -109,9 +110,11 @@ def _baseline(run_dir: Path, name: str, progress: Progress) -> _Asked:
     record = RunFolder(run_dir).record()
     config = _unmeasured(without_default_limits(record["config"]))
     loaded = LoadedTask(config, [], None, Path.cwd())
-    # Rows that the run left out are left out again: whether they are the same is told by the fingerprint.
-    prepared = prepare(loaded, allow_bad_rows=sys.maxsize, progress=progress, count_tokens=False)
-    if prepared.fingerprint != record["data_fingerprint"]:
+    # Rows that the run left out are left out again: whether they are the same is told by the fingerprint. A baseline
+    # learns nothing from the mixture, whose fingerprints are taken on trust.
+    prepared = prepare(loaded, allow_bad_rows=sys.maxsize, progress=progress, extras=False)
+    mixture = [one["fingerprint"] for one in record.get("mixture") or ()]
+    if combined([prepared.fingerprint, *mixture]) != record["data_fingerprint"]:
         raise RunError(
             f"the data have changed since the run: {name} would not answer as it was measured",
             where=str(run_dir),

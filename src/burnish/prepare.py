@@ -34,14 +34,13 @@ PLACES = 1000  # of a finding, in data_report.json
 
 
 class Prepared(NamedTuple):
-    """task: knows the labels found in the data; report: of the data check; fingerprint: of all examples and extras.
+    """task: knows the labels found in the data; fingerprint: of all examples and extras.
 
     extras: the further data sets to train on (mixture, replay). documents: to answer from, opened once for all steps.
     """
 
     task: Task
     split: Split
-    report: DataReport
     fingerprint: str
     labels: tuple[str, ...]
     documents: Documents
@@ -53,15 +52,50 @@ class Prepared(NamedTuple):
         return {"id": example.id, "input": "\n".join(user), "target": example.target}
 
 
-def prepare(
-    loaded: LoadedTask, *, allow_bad_rows: int = 0, progress: Progress | None = None, count_tokens: bool = True
-) -> Prepared:
-    """Read, validate, split and check the examples of a task.
+class Checked(NamedTuple):
+    """What `prepare_checked` gives."""
 
-    count_tokens: whether to load the model's tokenizer for the token lengths.
-    Raises DataError with the first bad rows, ConfigError, ModelError.
+    prepared: Prepared
+    report: DataReport
+
+
+def prepare(
+    loaded: LoadedTask, *, allow_bad_rows: int = 0, progress: Progress | None = None, extras: bool = True
+) -> Prepared:
+    """Read, validate and split the examples of a task; what is wrong with good rows is not looked for.
+
+    extras: whether the further data sets are read, too, and count in the fingerprint.
+    Raises DataError with the first bad rows, ConfigError.
+    """
+    return _prepare(loaded, allow_bad_rows, progress or Silent(), extras=extras)[0]
+
+
+def prepare_checked(loaded: LoadedTask, *, allow_bad_rows: int = 0, progress: Progress | None = None) -> Checked:
+    """`prepare`, and the data check, for what is trained and measured on these rows.
+
+    The model's tokenizer is loaded for the lengths. Raises as `prepare`, and ModelError.
     """
     progress = progress or Silent()
+    config = loaded.config
+    prepared, everything = _prepare(loaded, allow_bad_rows, progress)
+    report = check_examples(
+        everything,
+        kind=config.kind,
+        stratum=prepared.task.stratum,
+        count_tokens=token_counter(loaded, prepared.task, prepared.documents.rows, progress),
+        max_length=config.training.max_length,
+        split=prepared.split,
+        against=[near(file) for file in config.data.contamination],
+        names=names_of(config.check, loaded.base_dir),
+    )
+    leaks = mixture_leaks(prepared.extras, prepared.split.test, prepared.split.validation)
+    return Checked(prepared, replace(report, findings=told([*leaks, *report.findings], PLACES)))
+
+
+def _prepare(
+    loaded: LoadedTask, allow_bad_rows: int, progress: Progress, *, extras: bool = True
+) -> tuple[Prepared, list[Example]]:
+    """`prepare`, and all examples in the order of their files."""
     config = loaded.config
     parts = {
         name: _read(loaded, paths, allow_bad_rows, progress) if paths else []
@@ -80,22 +114,10 @@ def prepare(
     split = _split(loaded, task, parts)
     if config.kind == "preference":
         check_pairs(split, config.training.objective)
+    further = read_extras(loaded, progress) if extras else ()
+    fingerprint = combined([examples_fingerprint(everything), *(extra.fingerprint for extra in further)])
     documents = Documents(loaded, progress)
-    report = check_examples(
-        everything,
-        kind=config.kind,
-        stratum=task.stratum,
-        count_tokens=token_counter(loaded, task, documents.rows, progress) if count_tokens else None,
-        max_length=config.training.max_length,
-        split=split,
-        against=[near(file) for file in config.data.contamination],
-        names=names_of(config.check, loaded.base_dir),
-    )
-    extras = read_extras(loaded, progress)
-    leaks = mixture_leaks(extras, split.test, split.validation)
-    report = replace(report, findings=told([*leaks, *report.findings], PLACES))
-    fingerprint = combined([examples_fingerprint(everything), *(extra.fingerprint for extra in extras)])
-    return Prepared(task, split, report, fingerprint, labels, documents, extras)
+    return Prepared(task, split, fingerprint, labels, documents, further), everything
 
 
 def names_of(config: CheckConfig, base_dir: Path | None = None) -> FindNames | None:

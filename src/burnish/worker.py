@@ -42,7 +42,7 @@ def take_part(job: dict[str, Any], place: Place, progress: Progress, store: Any 
     config = TaskConfig.model_validate(job["config"])
     loaded = LoadedTask(config, [], None, Path(job["base_dir"]))
     run_dir = Path(job["run_dir"])
-    prepared = prepare(loaded, allow_bad_rows=job["allow_bad_rows"], count_tokens=False)
+    prepared = prepare(loaded, allow_bad_rows=job["allow_bad_rows"])
     _check_same_rows(prepared, run_dir)
     prepared = prepared._replace(extras=answered(prepared.extras, run_dir / ANSWERS))
     with meeting(place, sharded=config.training.sharding == "fsdp", store=store) as group:

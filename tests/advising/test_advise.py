@@ -23,7 +23,7 @@ from burnish.advising.held_out import hold_out, nested
 from burnish.advising.models import rank_models
 from burnish.config import TrainingConfig, load_task, task_from
 from burnish.errors import ConfigError, DataError, RunError
-from burnish.prepare import Prepared, prepare
+from burnish.prepare import Prepared, prepare, prepare_checked
 from burnish.progress import Silent
 from burnish.runs import read_predictions
 from test_retrieving import write_task
@@ -59,7 +59,7 @@ def make_task(folder: Path, rows: int = 240, **changes: Any) -> dict[str, Any]:
 
 @pytest.fixture
 def prepared(tmp_path: Path) -> Prepared:
-    return prepare(task_from(make_task(tmp_path)), count_tokens=False)
+    return prepare(task_from(make_task(tmp_path)))
 
 
 def test_the_probe_is_recommended_where_meaning_tells_the_label(tmp_path: Path) -> None:
@@ -91,8 +91,10 @@ def test_the_probe_is_recommended_where_meaning_tells_the_label(tmp_path: Path) 
 
 def test_the_model_that_knows_the_language_predicts_the_text_best(tmp_path: Path) -> None:
     loaded = task_from(make_task(tmp_path))
-    prepared = prepare(loaded)
-    first, second = rank_models(loaded, prepared, [str(tmp_path / "model"), "smollm2-135m-instruct"], Silent())
+    prepared, report = prepare_checked(loaded)
+    first, second = rank_models(
+        loaded, prepared, report, [str(tmp_path / "model"), "smollm2-135m-instruct"], Silent()
+    )
     assert first.candidate.name == "smollm2-135m-instruct"
     assert first.fits
     bits = (first.candidate.bits_per_character, second.candidate.bits_per_character)
@@ -151,9 +153,7 @@ def test_the_right_document_tells_missing_knowledge_from_wrong_behaviour(tmp_pat
     assert knowledge.examples == 10 == found.examples
     assert knowledge.difference == pytest.approx(knowledge.with_document - knowledge.without)
     answers = read_predictions(Path(found.path) / "predictions" / "right_document.jsonl")
-    held = {
-        example.id: example for example in hold_out(prepare(task, count_tokens=False), task.config, 10).split.test
-    }
+    held = {example.id: example for example in hold_out(prepare(task), task.config, 10).split.test}
     for answer in answers:
         assert {source.document for source in answer.sources} == {held[answer.example_id].document}
     rag = next(one for one in found.facts.systems if one.name == "rag")
@@ -259,7 +259,7 @@ def test_a_curve_ends_at_ten_times_the_rows_trained_on(tmp_path: Path) -> None:
 
 
 def test_what_earlier_sittings_took_counts(tmp_path: Path) -> None:
-    prepared = prepare(task_from(make_task(tmp_path, rows=700)), count_tokens=False)
+    prepared = prepare(task_from(make_task(tmp_path, rows=700)))
     points = Points(tmp_path)
     for rows in (50, 100, 200):
         points.take("tuned", rows, 0, lambda rows=rows: CurvePoint("tuned", rows, 0, 0.5, 60.0, 0.1, 20.0, 5.0))  # type: ignore[misc]

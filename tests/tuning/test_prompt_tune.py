@@ -78,7 +78,7 @@ def test_a_better_instruction_is_found_measured_and_written(tmp_path):
     writers = [line for line in asked if "new instructions" in line["body"]["messages"][-1]["content"]]
     assert len(writers) == 1
     assert "The model's answer: green" in writers[0]["body"]["messages"][-1]["content"]
-    sealed = {example.messages[-1].content for example in prepare(load_task(task), count_tokens=False).split.test}
+    sealed = {example.messages[-1].content for example in prepare(load_task(task)).split.test}
     assert len(sealed) == 24
     seen = json.dumps(asked)
     assert not any(f'{text}"' in seen or f"{text}\\\\n" in seen for text in sealed)

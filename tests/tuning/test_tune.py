@@ -86,14 +86,14 @@ class _Poisoned:
 
 
 def test_the_sealed_test_is_never_read(task, tmp_path, monkeypatch):
-    real = search.prepare
+    real = search.prepare_checked
 
     def poisoned(*arguments, **options):
-        prepared = real(*arguments, **options)
+        prepared, report = real(*arguments, **options)
         assert len(prepared.split.test) == 12
-        return prepared._replace(split=replace(prepared.split, test=(_Poisoned(),) * 12))
+        return prepared._replace(split=replace(prepared.split, test=(_Poisoned(),) * 12)), report
 
-    monkeypatch.setattr(search, "prepare", poisoned)
+    monkeypatch.setattr(search, "prepare_checked", poisoned)
     seen = []
     real_bench = search.Bench
     monkeypatch.setattr(search, "Bench", lambda a, prepared, *b: seen.append(prepared) or real_bench(a, prepared, *b))
@@ -270,14 +270,13 @@ def test_data_that_a_run_refuses_are_refused(task, tmp_path, monkeypatch):
     from burnish.errors import DataError
     from burnish.records import Finding
 
-    real = search.prepare
+    real = search.prepare_checked
 
     def faulty(*arguments, **options):
-        prepared = real(*arguments, **options)
-        report = replace(prepared.report, findings=(Finding("leak", "error", 1, "a leak", "mend it"),))
-        return prepared._replace(report=report)
+        prepared, report = real(*arguments, **options)
+        return prepared, replace(report, findings=(Finding("leak", "error", 1, "a leak", "mend it"),))
 
-    monkeypatch.setattr(search, "prepare", faulty)
+    monkeypatch.setattr(search, "prepare_checked", faulty)
     with pytest.raises(DataError, match="leak: a leak"):
         tune(task, runs_dir=tmp_path)
     assert list(tmp_path.iterdir()) == []

@@ -29,9 +29,9 @@ from burnish.errors import ConfigError
 from burnish.evaluation.evaluate import compare, primary_value
 from burnish.measure import Bench
 from burnish.models.catalog import EMBEDDING_MODEL
-from burnish.prepare import Prepared, prepare
+from burnish.prepare import Prepared, prepare_checked
 from burnish.progress import Progress, Silent
-from burnish.records import Evaluation, Json
+from burnish.records import DataReport, Evaluation, Json
 from burnish.reports.advice import write_advice_page
 from burnish.runs import (
     RunFolder,
@@ -84,7 +84,7 @@ def advise(
     clock = _Clock()
     with clock("check"):
         progress.stage("check", "reading the examples and looking for what is wrong with them")
-        prepared = prepare(loaded, allow_bad_rows=allow_bad_rows, progress=progress)
+        prepared, report = prepare_checked(loaded, allow_bad_rows=allow_bad_rows, progress=progress)
     asked: dict[str, Json] = {
         "config": {
             key: value
@@ -101,15 +101,15 @@ def advise(
         folder = new_study(root, KIND, config.name, asked, command, noun=NOUN)
     progress.stage("advise", str(folder))
     with locked_study(folder, noun=NOUN):
-        if any(finding.severity == "error" for finding in prepared.report.findings):
-            facts = facts_of(config, prepared.report, len(prepared.split.train), (), (), ())
-            return _keep(folder, config, prepared, facts, (), (), (), clock)
+        if any(finding.severity == "error" for finding in report.findings):
+            facts = facts_of(config, report, len(prepared.split.train), (), (), ())
+            return _keep(folder, config, prepared, report, facts, (), (), (), clock)
         held = hold_out(prepared, config, examples)
         bench = Bench(loaded, held, _bench_folder(folder), progress)
         if "embedding_probe" in names:
             with clock("labels"):
                 judge = bench.embedder(_judging(config))
-                held = held._replace(report=with_doubts(prepared, judge.embed, progress))
+                report = with_doubts(report, prepared, judge.embed, progress)
         progress.stage(
             "hold out", f"{len(held.split.test)} of the training rows to measure on, {len(held.split.train):,} left"
         )
@@ -124,12 +124,12 @@ def advise(
         evaluations = list(found.evaluations.values())
         knowledge = _knowledge(bench, held, folder, names, clock, progress, config.seed)
         curves = _curves(bench, config, held, folder, names, clock, progress, curve_rows, minutes if train else None)
-        facts = facts_of(config, held.report, len(held.split.train), evaluations, pairs, curves, knowledge)
+        facts = facts_of(config, report, len(held.split.train), evaluations, pairs, curves, knowledge)
         ranked: tuple[Ranked, ...] = ()
         if models:
             with clock("models"):
-                ranked = rank_models(loaded, held, list(dict.fromkeys([config.model, *models])), progress)
-        return _keep(folder, config, held, facts, evaluations, curves, ranked, clock)
+                ranked = rank_models(loaded, held, report, list(dict.fromkeys([config.model, *models])), progress)
+        return _keep(folder, config, held, report, facts, evaluations, curves, ranked, clock)
 
 
 class _Clock:
@@ -256,6 +256,7 @@ def _keep(
     folder: Path,
     config: TaskConfig,
     prepared: Prepared,
+    report: DataReport,
     facts: Facts,
     evaluations: Sequence[Evaluation],
     curves: Sequence[Curve],
@@ -273,7 +274,7 @@ def _keep(
         facts=facts,
         systems=tuple(evaluations),
         curves=tuple(curves),
-        findings=tuple(finding for finding in prepared.report.findings if finding.severity != "info"),
+        findings=tuple(finding for finding in report.findings if finding.severity != "info"),
         models=models,
         seconds=clock.seconds,
         remarks=tuple(_remarks(config, evaluations, curves)),

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from burnish.systems.base import Embeds
 
 
-def with_doubts(prepared: Prepared, embed: Embeds, progress: Progress) -> DataReport:
+def with_doubts(report: DataReport, prepared: Prepared, embed: Embeds, progress: Progress) -> DataReport:
     """The check's report with the finding suspect_label, where there is one: of a sample of the training part.
 
     The finding's count is scaled to all rows, so that its share is that of the sample. Kinds without labels, and
@@ -22,8 +22,7 @@ def with_doubts(prepared: Prepared, embed: Embeds, progress: Progress) -> DataRe
     from burnish.inspection.labels import check_labels, suspect_findings
     from burnish.inspection.sample import SAMPLE, Sampler
 
-    report, task = prepared.report, prepared.task
-    sampler = Sampler(SAMPLE, task.kind)
+    sampler = Sampler(SAMPLE, prepared.task.kind)
     for example in prepared.split.train:
         sampler.add(example)
     items = sampler.sample().items

@@ -24,7 +24,7 @@ LONGEST = 2000  # characters of one text
 
 
 def rank_models(
-    loaded: LoadedTask, prepared: Prepared, names: Sequence[str], progress: Progress
+    loaded: LoadedTask, prepared: Prepared, report: DataReport, names: Sequence[str], progress: Progress
 ) -> tuple[Ranked, ...]:
     """Load each model, let it predict a sample of the training part's inputs and answers, and rank them.
 
@@ -34,7 +34,7 @@ def rank_models(
     from burnish.training.devices import this_machine
 
     texts = [text[:LONGEST] for text in _texts(prepared.split.train[:SAMPLE], prepared.task)]
-    tokens = prepared.report.stats.get("tokens") or {}
+    tokens = report.stats.get("tokens") or {}
     longest = tokens.get("max") if isinstance(tokens, dict) else None
     needs = Needs(
         language=_language(texts),
@@ -44,7 +44,7 @@ def rank_models(
     found = []
     for name in names:
         progress.stage("model", f"{name} on {len(texts)} texts of the task")
-        found.append(_candidate(loaded, prepared.report, name, texts, progress))
+        found.append(_candidate(loaded, report, name, texts, progress))
     return rank(found, needs)
 
 

@@ -274,7 +274,7 @@ def tokens(
     with TerminalProgress(quiet=as_json) as progress:
         for notice in loaded.notices:
             progress.notice(notice)
-        prepared = prepare(loaded, allow_bad_rows=allow_bad_rows, progress=progress, count_tokens=False)
+        prepared = prepare(loaded, allow_bad_rows=allow_bad_rows, progress=progress)
         chat = Chat(load_tokenizer(loaded.config.model, base_dir=loaded.base_dir, progress=progress))
         for notice in chat.notices:
             progress.notice(notice)

@@ -159,7 +159,7 @@ def of_task(task: Path, overrides: list[str], allow_bad_rows: int, quiet: bool) 
         for notice in loaded.notices:
             progress.notice(notice)
         shape = model_shape(config.model, loaded.base_dir)
-        prepared = prepare(loaded, allow_bad_rows=allow_bad_rows, progress=progress, count_tokens=False)
+        prepared = prepare(loaded, allow_bad_rows=allow_bad_rows, progress=progress)
         chat = Chat(load_tokenizer(config.model, base_dir=loaded.base_dir, progress=progress))
         # By words alone, which needs no embedding model.
         shown = as_trained(loaded, prepared.task, chat, lambda: WordSearch(passages_of_task(config, progress)))

@@ -165,7 +165,7 @@ class _Reader:
         from burnish.data.versions import Version, version_row
         from burnish.prepare import prepare
 
-        prepared = prepare(loaded, allow_bad_rows=self._allowed, progress=self._progress, count_tokens=False)
+        prepared = prepare(loaded, allow_bad_rows=self._allowed, progress=self._progress)
         parts = [(part, getattr(prepared.split, part)) for part in PARTS]
         parts += [(f"mixture {extra.name}", extra.rows) for extra in prepared.extras]
         rows = [version_row(example, part) for part, examples in parts for example in examples]

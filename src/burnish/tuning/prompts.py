@@ -19,7 +19,7 @@ from burnish.errors import ConfigError, Interrupted
 from burnish.evaluation.evaluate import compare, primary_value
 from burnish.hosting import hosted_config
 from burnish.measure import Bench
-from burnish.prepare import Prepared, prepare, refuse_errors
+from burnish.prepare import Prepared, prepare_checked, refuse_errors
 from burnish.progress import Progress, Silent
 from burnish.records import Example, Message, Paired, Prediction, PromptTrial, PromptTuning
 from burnish.reports.prompt_tuning import write_prompt_tuning_page
@@ -76,8 +76,8 @@ def tune_prompt(
     for notice in loaded.notices:
         progress.notice(notice)
     progress.stage("check", "reading the examples and looking for what is wrong with them")
-    prepared = prepare(loaded, allow_bad_rows=allow_bad_rows, progress=progress)
-    refuse_errors(prepared.report, progress)
+    prepared, report = prepare_checked(loaded, allow_bad_rows=allow_bad_rows, progress=progress)
+    refuse_errors(report, progress)
     count = options.examples or loaded.config.prompt.eval_examples
     asked = {"system": options.system, "model": options.model, "candidates": options.candidates, "examples": count}
     config = loaded.config.model_dump(mode="json", by_alias=True)

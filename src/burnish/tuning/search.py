@@ -15,7 +15,7 @@ from burnish.config import Candidates, LoadedTask, TaskConfig, load_task, task_f
 from burnish.config.search import OF_THE_LOSS
 from burnish.errors import ConfigError, Interrupted, TrainingError
 from burnish.measure import Bench
-from burnish.prepare import Prepared, prepare, refuse_errors
+from burnish.prepare import Prepared, prepare_checked, refuse_errors
 from burnish.progress import Progress, Silent
 from burnish.records import Trial, Tuning
 from burnish.reports.tuning import value_words, words, write_tuning_page
@@ -70,8 +70,8 @@ def tune(
     plan = _plan(loaded.config, trials, timeout, metric, search)
     root = Path(runs_dir)
     progress.stage("check", "reading the examples and looking for what is wrong with them")
-    prepared = prepare(loaded, allow_bad_rows=allow_bad_rows, progress=progress)
-    refuse_errors(prepared.report, progress)
+    prepared, report = prepare_checked(loaded, allow_bad_rows=allow_bad_rows, progress=progress)
+    refuse_errors(report, progress)
     same = describe(
         loaded.config.model_dump(mode="json", by_alias=True),
         space_json(plan.space),
