@@ -96,8 +96,10 @@ def check_same(model: Any, group: Group) -> None:
 def _checksum(parameter: torch.Tensor) -> int:
     """Wrapping sum of the raw bits: changes with any single value.
 
-    In parts, since PyTorch widens what it sums: of an embedding matrix that would be the largest tensor of all.
+    In parts, since PyTorch widens what it sums: of an embedding matrix that would be the largest tensor of all. Read
+    once, since each reading makes the host wait for the GPU.
     """
     kind = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}[parameter.element_size()]
     bits = whole(parameter.detach()).contiguous().view(kind).flatten()
-    return sum(int(bits[at : at + _PART].sum(dtype=torch.int64)) for at in range(0, len(bits), _PART))
+    parts = [bits[at : at + _PART].sum(dtype=torch.int64) for at in range(0, len(bits), _PART)]
+    return int(torch.stack(parts).sum()) if parts else 0

@@ -15,7 +15,7 @@ from burnish.models.token_losses import TokenLosses
 from burnish.models.whole import whole
 from burnish.progress import Progress
 from burnish.training.batches import collate, micro_batches
-from burnish.training.objectives.base import Item, Objective
+from burnish.training.objectives.base import Item, Loss, Objective
 from burnish.training.optimizers import set_rate
 from burnish.training.parallel import Group
 from burnish.training.scaling import LEAST, LossScale, after, unscale
@@ -174,8 +174,7 @@ class Stepper:
         """This process's part of the loss and of the objective's sums."""
         own = self.group.share(items)
         parts = self._parts(own) if own else []
-        loss = 0.0
-        sums: dict[str, float] = {}
+        found_all: list[Loss] = []
         for part, counts in self._together(parts, items):
             batch = collate(
                 part,
@@ -189,10 +188,8 @@ class Stepper:
                 value = found.value if self.scale is None else found.value * self.scale.factor
                 (value if counts else value * 0).backward()  # type: ignore[no-untyped-call]
             if counts:
-                loss += float(found.value.detach())
-                for name, value in found.sums.items():
-                    sums[name] = sums.get(name, 0.0) + float(value)
-        return loss, sums
+                found_all.append(Loss(found.value.detach(), found.sums))
+        return _added_up(found_all)
 
     def _together(self, parts: list[list[Item]], items: Sequence[Item]) -> list[tuple[list[Item], bool]]:
         """The parts, each of which counts; where weights are sharded, as many passes as the process with the most."""
@@ -229,6 +226,22 @@ class Stepper:
         largest = self.group.largest_share([item.tokens for item in items])
         self.budget = max(longest, min(self.budget, largest) // 2)
         self._progress.notice(f"out of memory: going on with {self.budget} tokens a batch", warning=True)
+
+
+@torch.no_grad()
+def _added_up(losses: Sequence[Loss]) -> tuple[float, dict[str, float]]:
+    """Values and sums of several passes, read at once: each reading makes the host wait for the GPU."""
+    if not losses:
+        return 0.0, {}
+    places: list[tuple[str | None, torch.Tensor]] = [(None, loss.value) for loss in losses]
+    places += [(name, value) for loss in losses for name, value in loss.sums.items()]
+    total, sums = 0.0, dict[str, float]()
+    for (name, _), value in zip(places, torch.stack([value.double() for _, value in places]).tolist(), strict=True):
+        if name is None:
+            total += value
+        else:
+            sums[name] = sums.get(name, 0.0) + value
+    return total, sums
 
 
 def _is_out_of_memory(error: BaseException) -> bool:
