@@ -32,9 +32,9 @@ def test_files_of_several_shapes_are_read_in_order(tmp_path: Path) -> None:
     assert [example.messages[0].content for example in reading.examples] == ["t1", "t2", "t3", "t4"]
     assert reading.format == "columns text → label; messages"
     assert reading.files == (
-        FileFormat(str(one), "jsonl", "columns text → label"),
-        FileFormat(str(two), "csv", "columns text → label"),
-        FileFormat(str(three), "jsonl", "messages"),
+        FileFormat(str(one), "jsonl", "columns text → label", "label"),
+        FileFormat(str(two), "csv", "columns text → label", "label"),
+        FileFormat(str(three), "jsonl", "messages", "messages"),
     )
     assert (reading.rows, reading.bad, reading.problems) == (4, 0, ())
 

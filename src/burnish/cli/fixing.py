@@ -61,7 +61,8 @@ def write_copies(
     """Cleaned copies of what was checked, with a word on each."""
     from burnish.data.cleaning.clean import clean_files
 
-    cleaned = clean_files(checked.report.findings, actions, out, names=names)
+    answers = {file.file: file.answer for file in checked.files}
+    cleaned = clean_files(checked.report.findings, actions, out, answers=answers, names=names)
     for item in cleaned:
         done = ", ".join(f"{action} {rows:,} rows" for action, rows in item.changes.items())
         progress.notice(f"{item.written}: {done}; each change in {item.log}")

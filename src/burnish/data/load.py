@@ -20,11 +20,15 @@ _FIRST_ROWS = 20  # the shape of a file is what most of its first rows have
 
 
 class FileFormat(NamedTuple):
-    """What was detected in one file. container: "jsonl", "csv.gz", …; shape: "messages", "columns text → label", …"""
+    """What was detected in one file. container: "jsonl", "csv.gz", …; shape: "messages", "columns text → label", …
+
+    answer: the column with the answer, or with the turns of which it is the last.
+    """
 
     file: str
     container: str
     shape: str
+    answer: str
 
     def __str__(self) -> str:
         return f"{self.file}: {self.container}, {self.shape}"
@@ -99,7 +103,7 @@ def _file_examples(
         yield Unreadable(name, good[0].line, error.field, error.what, error.got, error.fix)
         return
     if on_file is not None:
-        on_file(FileFormat(name, str(container(path)), str(shape)))
+        on_file(FileFormat(name, str(container(path)), str(shape), shape.target or shape.text))
     for item in chain(first, rows):
         yield to_example(name, item, shape, rules) if isinstance(item, Row) else item
 

@@ -23,7 +23,7 @@ from burnish.data.cleaning.log import ChangeLog, Entry
 from burnish.data.cleaning.rewrite import rewrite
 from burnish.data.read import Row, read_rows
 from burnish.errors import ConfigError, DataError
-from burnish.records import Finding, Json, Source
+from burnish.records import Finding, Json, Kind, Source
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0\r"), max_size=12)
 ROWS = st.lists(st.fixed_dictionaries({"text": TEXT, "label": TEXT}), min_size=1, max_size=7)
@@ -188,6 +188,92 @@ def test_bytes_that_are_no_text_are_dropped(tmp_path: Path) -> None:
     report = check_files(path, kind="classification").report
     [cleaned] = clean_files(report.findings, ["drop"])
     assert Path(cleaned.written).read_bytes() == as_jsonl(DIRTY[:30])
+
+
+ASKED = {"role": "user", "content": " where is it? "}
+CALL = {"type": "function", "function": {"name": "find", "arguments": ' {"city": "Rome ", "by": ["a", " b"]}'}}
+TOOL = {
+    "type": "function",
+    "function": {"name": "find", "parameters": {"type": "object", "properties": {"city": {"type": "string"}}}},
+}
+
+
+@pytest.mark.parametrize(
+    ("kind", "odd", "mended"),
+    [
+        ("generation", {"prompt": " q ", "completion": "It is here.\n"}, {"completion": "It is here."}),
+        (
+            "generation",
+            {"messages": [ASKED, {"role": "assistant", "content": "Here. "}]},
+            {"messages": [ASKED, {"role": "assistant", "content": "Here."}]},
+        ),
+        (
+            "generation",
+            {"conversations": [{"from": "human", "value": "q "}, {"from": "gpt", "value": " Here."}]},
+            {"conversations": [{"from": "human", "value": "q "}, {"from": "gpt", "value": "Here."}]},
+        ),
+        (
+            "extraction",
+            {"text": " Rome ", "target": {"city": "Rome ", "by": ["a", "b "], "to": {"city": "Oslo"}}, "note": "n "},
+            {"target": {"city": "Rome", "by": ["a", "b"], "to": {"city": "Oslo"}}},
+        ),
+        (
+            "extraction",
+            {"text": "Rome ", "target": ' {"city":"Rome ","by":["a"],"to":{"city":" Oslo"}}'},
+            {"target": ' {"city":"Rome","by":["a"],"to":{"city":"Oslo"}}'},
+        ),
+        (
+            "tool_calling",
+            {"messages": [ASKED, {"role": "assistant", "content": "", "tool_calls": [CALL]}], "tools": [TOOL]},
+            {
+                "messages": [
+                    ASKED,
+                    {
+                        "role": "assistant",
+                        "content": "",
+                        "tool_calls": [
+                            {
+                                "type": "function",
+                                "function": {"name": "find", "arguments": ' {"city": "Rome", "by": ["a", "b"]}'},
+                            }
+                        ],
+                    },
+                ]
+            },
+        ),
+    ],
+    ids=["completion", "messages", "sharegpt", "object", "object in text", "calls"],
+)
+def test_space_is_taken_from_the_answers_fields_alone(
+    tmp_path: Path, kind: Kind, odd: dict[str, Json], mended: dict[str, Json]
+) -> None:
+    """One row with space at the ends of the answer and of the input, among many without in the answer."""
+
+    def tidy(value: Json) -> Json:
+        if isinstance(value, str):
+            return json.dumps(tidy(json.loads(value))) if value.strip().startswith("{") else value.strip()
+        if isinstance(value, list):
+            return [tidy(item) for item in value]
+        return {key: tidy(item) for key, item in value.items()} if isinstance(value, dict) else value
+
+    rows = [*([tidy(odd)] * 40), odd]
+    path = tmp_path / "rows.jsonl"
+    path.write_bytes(as_jsonl(rows))
+    checked = check_files(path, kind=kind)
+    found = [one for one in checked.report.findings if one.kind == "inconsistent_format"]
+    assert {row.line for one in found for row in one.rows} == {41}
+    [cleaned] = clean_files(found, ["repair"], answers={file.file: file.answer for file in checked.files})
+    assert Path(cleaned.written).read_bytes() == as_jsonl([*rows[:40], odd | mended])
+
+
+def test_other_styles_and_notes_take_no_space_away(tmp_path: Path) -> None:
+    rows = [{"text": f"bill {i} ", "target": {"day": "2024-03-31"}} for i in range(40)]
+    rows += [{"text": " bill ", "target": {"day": "31/03/2024", "of": " me "}}]
+    path = tmp_path / "rows.jsonl"
+    path.write_bytes(as_jsonl(rows))
+    checked = check_files(path, kind="extraction")
+    assert "inconsistent_format" in {one.kind for one in checked.report.findings}
+    assert clean_files(checked.report.findings, ["repair"], answers={str(path): "target"}) == []
 
 
 def test_nothing_is_replaced(tmp_path: Path) -> None:

@@ -39,6 +39,9 @@ _SHORT_DATES = (  # only as a whole value: in text they may be anything
 _YEAR = re.compile(r"\d{4}")
 
 
+Field = tuple[str, ...] | None  # keys from the answer's top, none for a text as a whole; None: the input
+
+
 class Aspect(NamedTuple):
     """most: the usual style's share from which on the others stand out."""
 
@@ -62,7 +65,7 @@ class StyleCheck:
     def __init__(self, kind: Kind) -> None:
         self.kind = kind
         self.rows = 0
-        self.styles: dict[tuple[str, str], defaultdict[str, Places]] = {}
+        self.styles: dict[tuple[Field, str], defaultdict[str, Places]] = {}
         self.fields: defaultdict[str, int] = defaultdict(int)
         self.shapes: defaultdict[frozenset[str], Places] = defaultdict(Places)
 
@@ -70,17 +73,17 @@ class StyleCheck:
         self.rows += 1
         source, target = row.example.source, row.example.target
         if (spoken := guess_language(row.asked)) is not None:
-            self._note("the input", "language", spoken, source)
+            self._note(None, "language", spoken, source)
         if self.kind == "generation":
-            self._text("the answer", target, source, free=True)
+            self._text((), target, source, free=True)
         elif self.kind == "extraction":
-            self._object("", target, source)
+            self._object((), target, source)
             self._shape(target, source)
         elif self.kind == "tool_calling":
             for call in target:
-                self._object(f"{call['name']}.", call["arguments"], source)
+                self._object((call["name"],), call["arguments"], source)
 
-    def _note(self, field: str, aspect: str, style: str, source: Source) -> None:
+    def _note(self, field: Field, aspect: str, style: str, source: Source) -> None:
         if (field, aspect) in self.styles or len(self.styles) < MOST_FIELDS:
             self.styles.setdefault((field, aspect), defaultdict(Places))[style].add(source)
 
@@ -91,18 +94,18 @@ class StyleCheck:
             for key in keys:
                 self.fields[key] += 1
 
-    def _object(self, prefix: str, value: Mapping[str, Json], source: Source) -> None:
+    def _object(self, above: tuple[str, ...], value: Mapping[str, Json], source: Source) -> None:
         for key, item in value.items():
-            field = f"{prefix}{key}"
+            field = (*above, key)
             if isinstance(item, Mapping):
-                self._object(f"{field}.", item, source)
+                self._object(field, item, source)
             elif item is not None:
                 self._note(field, "type", _kind(item), source)
                 for text in item if isinstance(item, list) else [item]:
                     if isinstance(text, str):
                         self._text(field, text, source, free=False)
 
-    def _text(self, field: str, text: str, source: Source, *, free: bool) -> None:
+    def _text(self, field: Field, text: str, source: Source, *, free: bool) -> None:
         self._note(field, "space", "none" if text == text.strip() else "some", source)
         for form in _dates(text, free):
             self._note(field, "date", form, source)
@@ -115,7 +118,7 @@ class StyleCheck:
         for key in self.fields:
             with_it = self.fields[key]
             if ENOUGH <= with_it < self.rows and with_it >= ASPECTS["presence"].most * self.rows:
-                styles = self.styles.setdefault((key, "presence"), defaultdict(Places))
+                styles = self.styles.setdefault(((key,), "presence"), defaultdict(Places))
                 styles["there"].count = with_it
                 for keys, places in self.shapes.items():
                     if key not in keys:
@@ -125,7 +128,7 @@ class StyleCheck:
             yield from _odd_ones(field, aspect, found)
 
 
-def _odd_ones(field: str, aspect: str, found: Mapping[str, Places]) -> Iterator[Finding]:
+def _odd_ones(field: Field, aspect: str, found: Mapping[str, Places]) -> Iterator[Finding]:
     total = sum(places.count for places in found.values())
     usual, most = max(found.items(), key=lambda item: item[1].count)
     if len(found) < 2 or total < ENOUGH or most.count < ASPECTS[aspect].most * total:
@@ -138,14 +141,20 @@ def _odd_ones(field: str, aspect: str, found: Mapping[str, Places]) -> Iterator[
     )
     count = sum(one.count for one in odd.values())
     others = listed([f"{style} ({one.count:,})" for style, one in odd.items()])
+    what = f"{ASPECTS[aspect].words} in {_named(field)}: {others}; most have {usual} ({most.count:,})"
     yield Finding(
         "inconsistent_format",
-        "info" if field == "the input" else "warning",
+        "info" if field is None else "warning",
         count,
-        f"{rows_text(count)} with {ASPECTS[aspect].words} in {field}: {others}; most have {usual} ({most.count:,})",
+        f"{rows_text(count)} with {what}",
         "Write all in one style, or say in the instruction when to use which.",
         tuple(places),
+        within=field if aspect == "space" else None,
     )
+
+
+def _named(field: Field) -> str:
+    return "the input" if field is None else ".".join(field) or "the answer"
 
 
 def _kind(value: Json) -> str:

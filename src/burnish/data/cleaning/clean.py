@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from burnish.data.checks.masking import masker
 from burnish.data.checks.names import FindNames
 from burnish.data.cleaning.actions import ACTIONS
-from burnish.data.cleaning.edits import DROPPED, REDACTED, REPAIRS, SPELLING, edit_of, edited, respelled
+from burnish.data.cleaning.answers import with_answer
+from burnish.data.cleaning.edits import DROPPED, FORMAT, REDACTED, REPAIRS, SPELLING, edit_of, edited, respelled
 from burnish.data.cleaning.log import end_of, entry_of, log_of
 from burnish.data.cleaning.rewrite import rewrite
 from burnish.errors import ConfigError
@@ -18,7 +19,7 @@ from burnish.records import Finding, Json
 from burnish.runs import dumps
 from burnish.runs.files import replacing
 
-_KINDS = {"drop": DROPPED, "redact": REDACTED, "repair": (*REPAIRS, SPELLING)}
+_KINDS = {"drop": DROPPED, "redact": REDACTED, "repair": (*REPAIRS, SPELLING, FORMAT)}
 
 Plan = dict[str, dict[int, dict[str, str]]]  # file -> line -> kind -> action
 
@@ -47,12 +48,13 @@ def read_actions(text: str) -> tuple[str, ...]:
 def make_plan(findings: Iterable[Finding], actions: Collection[str]) -> Plan:
     """What is to be done to which row. Notes (findings of severity info) are nobody's fault and change nothing.
 
-    Nor do spellings of which none is the usual one. A row that is dropped is not changed besides.
+    Nor do spellings of which none is the usual one, and styles other than space at the ends of a field. A row that is
+    dropped is not changed besides.
     """
     plan: defaultdict[str, defaultdict[int, dict[str, str]]] = defaultdict(lambda: defaultdict(dict))
     for finding in findings:
         action = _action(finding)
-        if finding.kind == SPELLING and not finding.instead:
+        if (finding.kind == SPELLING and not finding.instead) or (finding.kind == FORMAT and finding.within is None):
             continue
         if action in actions and finding.severity != "info":
             for row in finding.rows:
@@ -84,29 +86,54 @@ def clean_files(
     actions: Collection[str],
     folder: Path | None = None,
     *,
+    answers: Mapping[str, str] | None = None,
     names: FindNames | None = None,
 ) -> list[Cleaned]:
     """Write a cleaned copy of every file with something to change, and its log `<copy>.changes.jsonl`.
 
-    folder: for the copies (None: beside each file). names: finds names of persons, which are redacted, too; the logs
-    then show no text. Raises ConfigError when a copy is there already, DataError when a
-    file cannot be cut into rows.
+    folder: for the copies (None: beside each file). answers: by file the column with the answer (load.FileFormat); in
+    other files no space at the ends of fields is taken away. names: finds names of persons, which are redacted, too;
+    the logs then show no text. Raises ConfigError when a copy is there already, DataError when a file cannot be cut
+    into rows.
     """
     plan = make_plan(findings, actions)
     instead = {text: usual for finding in findings for text, usual in finding.instead.items()}
+    spaced = _spaced(findings)
     copies = {file: copy_of(Path(file), folder) for file in plan}
     for file, copy in copies.items():
         if copy.exists() or list(copies.values()).count(copy) > 1:
             fix = "Remove it, or name another folder: --out DIR."
             raise ConfigError("the cleaned copy would replace a file", got=str(copy), where=file, fix=fix)
-    return [_clean(Path(file), copies[file], rows, instead, names) for file, rows in plan.items()]
+    return [
+        _clean(Path(file), copies[file], rows, _Repairs((answers or {}).get(file), spaced[file], instead), names)
+        for file, rows in plan.items()
+    ]
+
+
+class _Repairs(NamedTuple):
+    """answer: the column with the answer. spaced: line to fields with space at an end. instead: label to its usual
+    spelling."""
+
+    answer: str | None
+    spaced: Mapping[int, list[tuple[str, ...]]]
+    instead: Mapping[str, str]
+
+
+def _spaced(findings: Iterable[Finding]) -> defaultdict[str, defaultdict[int, list[tuple[str, ...]]]]:
+    """File to line to the fields with space at an end."""
+    found: defaultdict[str, defaultdict[int, list[tuple[str, ...]]]] = defaultdict(lambda: defaultdict(list))
+    for finding in findings:
+        if finding.kind == FORMAT and finding.within is not None:
+            for row in finding.rows:
+                found[row.file][row.line].append(finding.within)
+    return found
 
 
 def _clean(
     path: Path,
     copy: Path,
     rows: dict[int, dict[str, str]],
-    instead: dict[str, str],
+    repairs: _Repairs,
     names: FindNames | None,
 ) -> Cleaned:
     drop = {line for line, kinds in rows.items() if "drop" in kinds.values()}
@@ -116,7 +143,10 @@ def _clean(
     def changed(line: int, values: dict[str, Json]) -> dict[str, Json]:
         edit = edit_of(rows[line], mask)
         if SPELLING in rows[line]:
-            values = respelled(values, instead)
+            values = respelled(values, repairs.instead)
+        if FORMAT in rows[line] and repairs.answer is not None:
+            for field in repairs.spaced[line]:
+                values = with_answer(values, repairs.answer, field, str.strip)
         return {key: edited(value, edit) for key, value in values.items()}
 
     with replacing(copy) as sink, replacing(log) as lines:

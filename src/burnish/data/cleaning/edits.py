@@ -18,10 +18,10 @@ DROPPED = (
 )  # fmt: skip
 REDACTED = ("personal_data", "secret")
 SPELLING = "label_spelling"
+FORMAT = "inconsistent_format"  # space at an end; the other styles need a decision
 REPAIRS: Mapping[str, Edit] = {
     "encoding_damage": repaired,
     "html": without_markup,
-    "inconsistent_format": str.strip,  # space at an end; the other styles need a decision
 }
 
 

@@ -134,16 +134,16 @@ def _new_json(name: str, line: int, raw: bytes, changed: Change) -> bytes:
     return raw[:at] + dumped(values, body) + raw[at + len(body) :]
 
 
-def dumped(values: dict[str, Json], like: bytes) -> bytes:
+def dumped(value: Json, like: bytes) -> bytes:
     """JSON text in the style of another one."""
     plain = like.isascii() and b"\\u" in like
     if b"\n" in like:
         lines = like.split(b"\n")
         inner, outer = (len(line) - len(line.lstrip()) for line in (lines[1], lines[-1]))
-        text = json.dumps(values, ensure_ascii=plain, indent=max(inner - outer, 0))
+        text = json.dumps(value, ensure_ascii=plain, indent=max(inner - outer, 0))
         return text.replace("\n", "\n" + " " * outer).encode()
     loose = b'": ' in like or b'" : ' in like
-    return json.dumps(values, ensure_ascii=plain, separators=(", ", ": ") if loose else (",", ":")).encode()
+    return json.dumps(value, ensure_ascii=plain, separators=(", ", ": ") if loose else (",", ":")).encode()
 
 
 class _Recorder:
