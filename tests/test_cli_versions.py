@@ -151,6 +151,11 @@ def test_rows_of_a_cleaned_copy_lead_back(tmp_path: Path, monkeypatch: pytest.Mo
     assert way("raw.clean.jsonl:21") == way("raw.jsonl:21") == mail
     assert way("raw.clean.jsonl:22") == way(f"{tmp_path}/raw.jsonl:23") == damage
     assert way("raw.jsonl:22") == (None, None, [("raw.jsonl", 22)], [("exact_duplicate", "drop")])
+    (dropped,) = as_json("data", "lineage", of, "raw.jsonl:22")["examples"][0]["from"][0]["changes"]
+    assert dropped["repeats"] == f"raw.jsonl:{RAW.index(RAW[21]) + 1}"
+    assert (
+        f"drop exact_duplicate, which repeats {dropped['repeats']}:" in call("data", "lineage", of, "raw.jsonl:22")[1]
+    )
     assert way("raw.jsonl:63")[:3] == ("raw.clean.jsonl", 62, [("raw.jsonl", 63)])
     status, out, _ = call("data", "lineage", of, "raw.jsonl:23")
     assert status == 0

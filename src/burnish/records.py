@@ -293,7 +293,7 @@ class Finding:
     why: what harm it does; the check fills it in by kind (data/reasons.py) where it is empty.
     instead: texts, each with what is to be written in its place, where that is clear (spellings of labels).
     within: keys from the answer's top to the field whose ends a repair strips, none where that is the whole answer;
-    None for findings on anything else.
+    None for findings on anything else. repeats: of copies, the earlier row that each of rows repeats.
     """
 
     kind: str
@@ -305,6 +305,7 @@ class Finding:
     why: str = ""
     instead: Mapping[str, str] = field(default_factory=dict, hash=False)
     within: tuple[str, ...] | None = None
+    repeats: tuple[Source, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -43,13 +43,14 @@ def kinds(report: DataReport) -> set[str]:
 def test_duplicates_against_counting(hashes: np.ndarray, other: np.ndarray) -> None:
     counts = Counter(hashes.tolist())
     assert repeated(hashes).tolist() == sorted(value for value, count in counts.items() if count > 1)
-    seen: set[int] = set()
+    seen: dict[int, int] = {}
     later = []
     for row, value in enumerate(hashes.tolist()):
         if value in seen:
-            later.append(row)
-        seen.add(value)
-    assert later_copies(hashes).tolist() == later
+            later.append((row, seen[value]))
+        seen.setdefault(value, row)
+    rows, firsts = later_copies(hashes)
+    assert list(zip(rows.tolist(), firsts.tolist(), strict=True)) == later
     assert shared(hashes, other).tolist() == [r for r, v in enumerate(hashes.tolist()) if v in set(other.tolist())]
     assert members(hashes, np.unique(hashes)).tolist() == list(range(len(hashes)))
 

@@ -211,7 +211,9 @@ def _traced(traced: Traced) -> dict[str, Json]:
 
 def _origin(origin: Origin) -> dict[str, Json]:
     changes = [
-        {"kind": one.kind, "action": one.action, "before": one.before, "after": one.after} for one in origin.changes
+        {"kind": one.kind, "action": one.action, "before": one.before, "after": one.after}
+        | ({"repeats": one.repeats} if one.repeats else {})
+        for one in origin.changes
     ]
     return {"file": origin.source.file, "line": origin.source.line, "changes": changes}
 

@@ -282,12 +282,12 @@ class _Tally:
 
     def near_copies(self) -> Iterator[Finding]:
         if self.near is not None:
-            found = self.near.later(later_copies(_hashes(self.contents)).tolist())
+            found = self.near.later(later_copies(_hashes(self.contents))[0].tolist())
             yield from near_findings(found, self.rows, self.sources)
 
     def _copies(self) -> Iterator[Finding]:
         contents, inputs = _hashes(self.contents), _hashes(self.inputs)
-        copies = later_copies(contents)
+        copies, firsts = later_copies(contents)
         if len(copies):
             yield Finding(
                 "exact_duplicate",
@@ -296,6 +296,7 @@ class _Tally:
                 f"{rows_text(len(copies))} repeat an earlier one exactly ({_share(len(copies), self.rows)})",
                 "Remove the copies, or give one row a weight: copies count twice in training and in the metric.",
                 self.sources(copies[:KEPT]),
+                repeats=self.sources(firsts[:KEPT]),
             )
         rows, asked = conflicting(inputs, contents)
         if asked and self.pairs is None:  # several pairs of one prompt are the usual case

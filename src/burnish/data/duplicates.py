@@ -27,11 +27,13 @@ def members(hashes: Hashes, wanted: Hashes) -> Rows:
     return np.concatenate(found)
 
 
-def later_copies(hashes: Hashes) -> Rows:
-    """Indices of the rows that repeat an earlier one."""
+def later_copies(hashes: Hashes) -> tuple[Rows, Rows]:
+    """Indices of the rows that repeat an earlier one, and of the first row that each repeats."""
     rows = members(hashes, repeated(hashes))
-    _, first = np.unique(hashes[rows], return_index=True)
-    return np.sort(np.delete(rows, first))
+    _, first, which = np.unique(hashes[rows], return_index=True, return_inverse=True)
+    firsts = rows[first][which]
+    later = rows != firsts
+    return rows[later], firsts[later]
 
 
 def conflicting(inputs: Hashes, contents: Hashes) -> tuple[Rows, int]:

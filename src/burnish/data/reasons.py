@@ -52,6 +52,7 @@ def told(findings: Iterable[Finding], places: int | None = None) -> tuple[Findin
             message=masked(finding.message),
             why=finding.why or WHY.get(finding.kind, ""),
             rows=finding.rows[:places],
+            repeats=finding.repeats[:places],
         )
         for finding in findings
     )

@@ -73,7 +73,8 @@ def _way(traced: Traced) -> Iterator[tuple[str, str]]:
         yield f"  from {origin.source.file}:{origin.source.line}", "dim cyan"
         for change in origin.changes:
             shown = [one_line(text, 120) for text in (change.before, change.after) if text is not None]
-            yield f"    {change.action} {change.kind}{': ' if shown else ''}{'  →  '.join(shown)}", "dim"
+            of = f", which repeats {change.repeats}" if change.repeats else ""
+            yield f"    {change.action} {change.kind}{of}{': ' if shown else ''}{'  →  '.join(shown)}", "dim"
 
 
 def cleaning_steps(cleanings: Mapping[str, Cleanings]) -> list[str]:

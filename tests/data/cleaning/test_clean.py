@@ -299,6 +299,27 @@ def test_rows_on_one_line_cannot_be_told_apart(tmp_path: Path) -> None:
     assert [file.name for file in tmp_path.iterdir()] == ["rows.json"]
 
 
+def test_the_log_names_the_row_that_a_copy_repeats(tmp_path: Path) -> None:
+    """Also where that one repeats another: the one named is kept."""
+    near = "the parcel that was sent to my house on the hill last week by your shop has not been seen by anyone here"
+    first = [{"text": f"{near}", "label": "a"}, *DIRTY[:20]]
+    second = [*DIRTY[20:30], {"text": f"{near}!", "label": "a"}, {"text": f"{near}!", "label": "a"}, DIRTY[4]]
+    paths = [tmp_path / "one.jsonl", tmp_path / "two.jsonl"]
+    for path, rows in zip(paths, (first, second), strict=True):
+        path.write_bytes(as_jsonl(rows))
+    report = check_files(paths, kind="classification").report
+    [cleaned] = clean_files(report.findings, ["drop"])
+    entries = [json.loads(line) for line in Path(cleaned.log).read_text(encoding="utf-8").splitlines()][:-1]
+    assert [(entry["kind"], entry["line"], entry["repeats"]) for entry in entries] == [
+        ("near_duplicate", 11, f"{paths[0]}:1"),
+        ("exact_duplicate", 12, f"{paths[0]}:1"),
+        ("exact_duplicate", 13, f"{paths[0]}:6"),
+    ]
+    dirty = Finding("html", "warning", 1, "m", "a", (Source(str(paths[0]), 2),))
+    [cleaned] = clean_files([dirty], ["repair"])
+    assert "repeats" not in Path(cleaned.log).read_text(encoding="utf-8")
+
+
 def test_plans() -> None:
     at = (Source("f", 1), Source("f", 2))
     findings = [

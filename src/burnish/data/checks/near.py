@@ -190,6 +190,7 @@ def near_findings(
             f"{total:,}): {shown_pairs(found, sources)}",
             "Keep one of each, unless the small differences are what is to be learned (burnish check --fix drop).",
             sources(rows[:KEPT]),
+            repeats=sources(found[row] for row in rows[:KEPT]),
         )
 
 

@@ -11,11 +11,21 @@ from burnish.data.checks.masking import masker
 from burnish.data.checks.names import FindNames
 from burnish.data.cleaning.actions import ACTIONS
 from burnish.data.cleaning.answers import with_answer
-from burnish.data.cleaning.edits import DROPPED, FORMAT, REDACTED, REPAIRS, SPELLING, edit_of, edited, respelled
+from burnish.data.cleaning.edits import (
+    COPIES,
+    DROPPED,
+    FORMAT,
+    REDACTED,
+    REPAIRS,
+    SPELLING,
+    edit_of,
+    edited,
+    respelled,
+)
 from burnish.data.cleaning.log import end_of, entry_of, log_of
 from burnish.data.cleaning.rewrite import rewrite
 from burnish.errors import ConfigError
-from burnish.records import Finding, Json
+from burnish.records import Finding, Json, Source
 from burnish.runs import dumps
 from burnish.runs.files import replacing
 
@@ -98,25 +108,28 @@ def clean_files(
     """
     plan = make_plan(findings, actions)
     instead = {text: usual for finding in findings for text, usual in finding.instead.items()}
-    spaced = _spaced(findings)
+    spaced, repeats = _spaced(findings), _kept_of(findings)
     copies = {file: copy_of(Path(file), folder) for file in plan}
     for file, copy in copies.items():
         if copy.exists() or list(copies.values()).count(copy) > 1:
             fix = "Remove it, or name another folder: --out DIR."
             raise ConfigError("the cleaned copy would replace a file", got=str(copy), where=file, fix=fix)
     return [
-        _clean(Path(file), copies[file], rows, _Repairs((answers or {}).get(file), spaced[file], instead), names)
+        _clean(
+            Path(file), copies[file], rows, _Repairs((answers or {}).get(file), spaced[file], instead, repeats), names
+        )
         for file, rows in plan.items()
     ]
 
 
 class _Repairs(NamedTuple):
     """answer: the column with the answer. spaced: line to fields with space at an end. instead: label to its usual
-    spelling."""
+    spelling. repeats: copy to the row that is kept of it."""
 
     answer: str | None
     spaced: Mapping[int, list[tuple[str, ...]]]
     instead: Mapping[str, str]
+    repeats: Mapping[Source, Source]
 
 
 def _spaced(findings: Iterable[Finding]) -> defaultdict[str, defaultdict[int, list[tuple[str, ...]]]]:
@@ -126,6 +139,18 @@ def _spaced(findings: Iterable[Finding]) -> defaultdict[str, defaultdict[int, li
         if finding.kind == FORMAT and finding.within is not None:
             for row in finding.rows:
                 found[row.file][row.line].append(finding.within)
+    return found
+
+
+def _kept_of(findings: Iterable[Finding]) -> dict[Source, Source]:
+    """Copy to the row that it repeats; where that one repeats another, to the one at the end, which stays."""
+    found: dict[Source, Source] = {}
+    for finding in findings:
+        pairs = zip(finding.rows, finding.repeats, strict=False)
+        found |= {row: first for row, first in pairs if row != first}  # several rows may begin on one line
+    for row in found:
+        while found[row] in found:  # each is earlier than the one before
+            found[row] = found[found[row]]
     return found
 
 
@@ -153,7 +178,9 @@ def _clean(
         for made in rewrite(path, sink, drop=drop, change=rows.keys() - drop, changed=changed):
             counts.update(set(rows[made.line].values()))
             for kind, action in rows[made.line].items():
-                lines.write(dumps(entry_of(path, made, kind, action, text=names is None)).encode() + b"\n")
+                first = repairs.repeats.get(Source(str(path), made.line)) if kind in COPIES else None
+                entry = entry_of(path, made, kind, action, repeats=first, text=names is None)
+                lines.write(dumps(entry).encode() + b"\n")
         sink.flush()
         lines.write(dumps(end_of(path, copy, Path(sink.name))).encode() + b"\n")
     return Cleaned(str(path), str(copy), str(log), dict(counts))

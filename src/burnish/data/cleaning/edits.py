@@ -16,6 +16,7 @@ DROPPED = (
     "exact_duplicate", "near_duplicate", "equal_pair", "schema_violation", "invalid_tool_call", "empty_field",
     "refusal", "truncated", "contamination",
 )  # fmt: skip
+COPIES = ("exact_duplicate", "near_duplicate")
 REDACTED = ("personal_data", "secret")
 SPELLING = "label_spelling"
 FORMAT = "inconsistent_format"  # space at an end; the other styles need a decision

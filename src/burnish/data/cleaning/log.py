@@ -15,7 +15,7 @@ from burnish.data.checks.masking import masked
 from burnish.data.cleaning.rewrite import Changed
 from burnish.data.fingerprint import file_fingerprint
 from burnish.errors import DataError
-from burnish.records import Json
+from burnish.records import Json, Source
 from burnish.runs import read_jsonl
 
 _SHOWN = 200  # characters of a row
@@ -23,7 +23,8 @@ _SHOWN = 200  # characters of a row
 
 class Entry(NamedTuple):
     """What was done to one row because of one finding. before, after: masked text (after: None when dropped; both
-    None where the log shows no text)."""
+    None where the log shows no text). repeats: file:line of the row that a dropped copy repeats, in the files that
+    were cleaned."""
 
     line: int
     copy_line: int
@@ -32,6 +33,7 @@ class Entry(NamedTuple):
     action: str
     before: str | None
     after: str | None
+    repeats: str | None = None
 
 
 class ChangeLog(NamedTuple):
@@ -82,14 +84,19 @@ def log_of(copy: Path) -> Path:
     return copy.with_name(f"{copy.name}.changes.jsonl")
 
 
-def entry_of(path: Path, made: Changed, kind: str, action: str, *, text: bool = True) -> dict[str, Json]:
+def entry_of(
+    path: Path, made: Changed, kind: str, action: str, *, repeats: Source | None = None, text: bool = True
+) -> dict[str, Json]:
     """One line of the log.
 
     before, after: masked text, with its SHA-256 where nothing was masked: a hash would give short secrets away.
-    text: whether to show any; names of persons are not told reliably in rows as they are in the file.
+    repeats: the row that a copy repeats. text: whether to show any; names of persons are not told reliably in rows as
+    they are in the file.
     """
     entry: dict[str, Json] = {"file": str(path), "line": made.line, "kind": kind, "action": action}
     entry |= {"copy_line": made.copy_line, "shift": made.shift}
+    if repeats is not None:
+        entry["repeats"] = f"{repeats.file}:{repeats.line}"
     for name, raw in (("before", made.before), ("after", made.after)):
         whole = None if raw is None or not text else raw.decode("utf-8", "replace")
         shown = None if whole is None else masked(whole)
@@ -115,5 +122,8 @@ def read_log(copy: Path) -> ChangeLog | None:
     if "copy_sha256" not in end:
         fix = "It was cut, or an older version of Burnish wrote it: remove it and the copy, and clean the file again."
         raise DataError("the log of a cleaned copy has no last line that names both files", where=str(path), fix=fix)
-    entries = tuple(Entry(**{name: line[name] for name in Entry._fields}) for line in lines)
+    entries = tuple(
+        Entry(**{name: line[name] for name in Entry._fields if name != "repeats"}, repeats=line.get("repeats"))
+        for line in lines
+    )
     return ChangeLog(path, end["file"], end["path"], end["sha256"], end["copy_sha256"], entries)
