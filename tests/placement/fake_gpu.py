@@ -21,8 +21,8 @@ from torch._subclasses import FakeTensor, FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
 from torch.utils._pytree import tree_leaves
 
-from burnish.models import layout, rms_norm
-from burnish.models.attention import choose_attention
+from burnish.models import gpu_attention, layout, rms_norm, token_losses
+from burnish.models.attention import Way, choose_attention, way_of
 from burnish.models.embed import hidden_states
 from burnish.models.generate import Engine, Request
 from burnish.models.load import Loaded
@@ -57,9 +57,9 @@ class Watch(TorchDispatchMode):
         on_gpu = any(tensor.device.type == "cuda" for tensor in tensors)
         if name in ("_local_scalar_dense", "allclose"):
             self.waits += [_place()] if on_gpu else []
-            return name == "allclose" or (
-                0.0 if tensors[0].is_floating_point() else 0
-            )  # what is tried is found equal
+            # A question is answered with yes, and what is tried is found equal: its error is 0.
+            asked = name == "allclose" or tensors[0].dtype == torch.bool
+            return True if asked else 0.0 if tensors[0].is_floating_point() else 0
         result = function(*args, **kwargs or {})
         made = [leaf for leaf in tree_leaves(result) if isinstance(leaf, torch.Tensor)]
         self.launches += on_gpu or any(tensor.device.type == "cuda" for tensor in made)
@@ -90,11 +90,28 @@ def on_gpu(model: Any) -> Any:
     return model
 
 
-def model_of(dtype: torch.dtype = torch.float32, head: bool = False, **changes: Any) -> tuple[Any, Any]:
+def flex_stand_in(
+    query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, *, block_mask: Any, scale: float, enable_gqa: bool
+) -> torch.Tensor:
+    """What flex attention computes, by a mask over all pairs: nothing is compiled for a GPU that is not there."""
+    parts = [part for part in block_mask.as_tuple() if isinstance(part, torch.Tensor)]
+    assert {part.device.type for part in parts} == {"cuda"}
+    places = torch.arange(query.shape[2], device=query.device)
+    seen = block_mask.mask_mod(None, None, places[:, None], places)
+    return torch.nn.functional.scaled_dot_product_attention(
+        query, key, value, attn_mask=seen, scale=scale, enable_gqa=enable_gqa
+    )
+
+
+def model_of(
+    dtype: torch.dtype = torch.float32, head: bool = False, way: Way | None = None, **changes: Any
+) -> tuple[Any, Any]:
     """A tiny model on the fake GPU with what the settings train, prepared as load_model does there."""
     with _disable_current_modes():
         model, chat = lora_model(settings(**changes), dtype=dtype)
-    choose_attention(getattr(model, "base_model", model) if hasattr(model, "peft_config") else model, "cuda")
+    base = model.base_model if hasattr(model, "peft_config") else model
+    if way_of(model) != "sdpa":  # with virtual tokens it has to be
+        choose_attention(base, "cuda", way)
     if head:
         model.get_output_embeddings().weight.requires_grad_(True)
     return on_gpu(model).train(), chat
@@ -110,19 +127,43 @@ def stepper_of(model: Any, objective: str = "sft", scale: Any = None, budget: in
 
 
 def take_step(
-    watch: Watch, how: layout.How | None = None, budget: int = 10**6, scale: Any = None, **options: Any
+    watch: Watch, plan: str = "Packed", budget: int = 10**6, scale: Any = None, alike: bool = True, **options: Any
 ) -> None:
-    """One step of supervised fine-tuning; what building the model and its trial passes did is not counted."""
+    """One step of supervised fine-tuning, whose attention is given such a plan; rows are alike or share nothing.
+
+    What building the model, its trial passes and the first step did is not counted.
+    """
     model, chat = model_of(**options)
     if options.get("gradient_checkpointing"):
         model.activation_checkpointing_enable()
     stepper = stepper_of(model, scale=scale, budget=budget)
-    if how is not None:
-        stepper._token_losses.how = how
-    stepper.step(0, rows(chat, 8), 1e-3)  # makes the optimizer's state
+    items = rows(chat, 8) if alike else rows(chat, 8)[:1]
+    plans = set()
+    real = stepper._token_losses._inputs
+
+    def watched(batch: layout.Batch) -> dict[str, Any]:
+        inputs = real(batch)
+        plans.add(type(inputs.get("plan")).__name__)
+        return inputs
+
+    stepper._token_losses._inputs = watched
+    two_steps(watch, stepper, items)
+    assert plans == {plan}, plans
+
+
+def two_steps(watch: Watch, stepper: Stepper, items: list[Any]) -> None:
+    """The first makes the optimizer's state; the second is watched."""
+    stepper.step(0, items, 1e-3)
     watch.waits.clear()
     watch.launches = 0
-    stepper.step(1, rows(chat, 8), 1e-3)
+    stepper.step(1, items, 1e-3)
+
+
+def masked(watch: Watch) -> None:
+    model, chat = model_of(way="sdpa")
+    stepper = stepper_of(model)
+    stepper._token_losses.how = "masked"  # trial passes tell nothing here
+    two_steps(watch, stepper, rows(chat, 8))
 
 
 def unfused_head(watch: Watch) -> None:
@@ -208,8 +249,9 @@ def planted_wait(watch: Watch) -> None:
 
 SCENARIOS: dict[str, Callable[[Watch], None]] = {
     "sft": take_step,
-    "rows": lambda watch: take_step(watch, "rows"),
-    "masked": lambda watch: take_step(watch, "masked"),
+    "rows": lambda watch: take_step(watch, "Rows", alike=False),
+    "blocks": lambda watch: take_step(watch, "Plan", way="blocks"),
+    "masked": masked,
     "several passes": lambda watch: take_step(watch, budget=96),
     "bfloat16": lambda watch: take_step(watch, dtype=torch.bfloat16),
     "float16": lambda watch: take_step(watch, dtype=torch.float16, scale=LossScale(1024.0, 0, 0)),
@@ -217,7 +259,9 @@ SCENARIOS: dict[str, Callable[[Watch], None]] = {
     "trained head": lambda watch: take_step(watch, head=True),
     "unfused head": unfused_head,
     **{method: lambda watch, method=method: take_step(watch, method=method)
-       for method in ("full", "dora", "ia3", "bottleneck", "prefix_tuning", "prompt_tuning")},
+       for method in ("full", "dora", "ia3", "bottleneck")},
+    **{method: lambda watch, method=method: take_step(watch, "NoneType", method=method)
+       for method in ("prefix_tuning", "prompt_tuning")},
     **{name: lambda watch, name=name: preferences(watch, name) for name in ("dpo", "orpo", "simpo", "kto")},
     "generate": generate,
     "score": score,
@@ -235,6 +279,8 @@ def run(scenario: Callable[[Watch], None]) -> dict[str, Any]:
         watch.waits += [_place()] if tensor.device.type == "cuda" else []
         return np.zeros(tensor.shape).tolist()
 
+    gpu_attention._flex = lambda: flex_stand_in
+    token_losses.flex_works = lambda *about: True
     FakeTensor.tolist = read  # all values at once, as a real tensor's are read
     FakeTensorMode.__deepcopy__ = lambda mode, memo: mode  # caches are copied, and their tensors hold the mode
     with FakeTensorMode(allow_non_fake_inputs=True), Watch() as watch:

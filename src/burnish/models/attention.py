@@ -8,11 +8,12 @@ of eager attention (Vaswani et al. 2017, equation 1): the softmax runs over pref
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
+from burnish.models.gpu_attention import gpu_attention
 from burnish.models.tree_attention import Plan, tree_attention
 
 NAME = "burnish"
@@ -98,36 +99,68 @@ def _weights(scores: Tensor, dropout: float) -> Tensor:
     return torch.nn.functional.dropout(weights, dropout) if dropout else weights
 
 
-def register() -> None:
-    """Make the function known to transformers under NAME; its mask is the additive one of eager attention."""
-    from transformers import AttentionInterface, AttentionMaskInterface
-    from transformers.masking_utils import eager_mask
+Way = Literal["grouped", "flex", "blocks", "sdpa"]
+_NAMES: dict[Way, str] = {"grouped": NAME, "flex": "burnish_flex", "blocks": "burnish_blocks", "sdpa": "sdpa"}
 
-    AttentionInterface.register(NAME, grouped_attention)
-    AttentionMaskInterface.register(NAME, eager_mask)
-
-
-# Model families whose layers pass their keyword arguments through to the attention function and use
-# nothing beyond scaling there (no soft-capping, sinks or windows).
+# Model families whose layers pass their keyword arguments through to the attention function and use nothing beyond
+# scaling and sliding windows there (no soft-capping or sinks).
 _SUPPORTED = {"llama", "mistral", "qwen2", "qwen3", "smollm3", "phi3", "granite", "olmo2"}
+
+
+def best_way(config: Any, device: str) -> Way:
+    """How a model's attention is computed on a device ("cpu", "cuda", "mps").
+
+    grouped: on a CPU, matrix products over node after node of a packed tree, sized for its cache; quicker there than
+        PyTorch's kernels (docs/log.md). It knows no sliding windows.
+    flex: on a GPU, where thousands of small products would be launches and little else: padded rows by flash
+        attention where next to nothing is shared, else the packed tree by flex attention, one kernel a layer. Where
+        flex attention does not work (models/gpu_attention.py tries it before its first use), as blocks.
+    blocks: on a GPU, the same without flex attention: a packed tree node after node with larger products, or, with
+        sliding windows, by a mask over all pairs. Never chosen at first; for comparison.
+    sdpa: everything else: PyTorch's kernels with transformers' masks. For families that do not pass a plan through
+        to their attention, models that drop attention weights, and other devices.
+    """
+    if config.model_type not in _SUPPORTED:
+        return "sdpa"
+    if device == "cpu":
+        return "sdpa" if is_windowed(config) else "grouped"
+    return "flex" if device == "cuda" and not getattr(config, "attention_dropout", 0.0) else "sdpa"
+
+
+def choose_attention(model: Any, device: str, way: Way | None = None) -> None:
+    """Let a model compute its attention in the best way for the device, or in the way given."""
+    chosen = way or best_way(model.config, device)
+    _register()
+    model.set_attn_implementation(_NAMES[chosen])
+
+
+def _register() -> None:
+    """Make our functions known to transformers, with the masks that they take."""
+    from transformers import AttentionInterface, AttentionMaskInterface
+    from transformers.masking_utils import eager_mask, sdpa_mask
+
+    for way, name in _NAMES.items():
+        if way != "sdpa":
+            AttentionInterface.register(name, grouped_attention if way == "grouped" else gpu_attention)
+            AttentionMaskInterface.register(name, eager_mask if way == "grouped" else sdpa_mask)
+
+
+def way_of(model: Any) -> Way:
+    """The way that choose_attention has chosen; sdpa for whatever is not ours."""
+    name = getattr(model.config, "_attn_implementation", "")
+    return next((way for way, known in _NAMES.items() if known == name), "sdpa")
+
+
+def is_windowed(config: Any) -> bool:
+    """Whether some layers see a sliding window only."""
+    return bool(getattr(config, "sliding_window", None)) and bool(getattr(config, "use_sliding_window", True))
 
 
 def supports_prefix(model: Any) -> bool:
     """Whether `shared_prefix` may be passed to this model."""
-    return getattr(model.config, "_attn_implementation", "") == NAME
+    return way_of(model) == "grouped"
 
 
 def supports_tree(model: Any) -> bool:
     """Whether `plan` may be passed to this model: its attention is ours and drops no weights."""
-    return supports_prefix(model) and not getattr(model.config, "attention_dropout", 0.0)
-
-
-def choose_attention(model: Any, device: str) -> None:
-    """Grouped attention on CPU for the families that it is right for, PyTorch's fused kernels elsewhere."""
-    config = model.config
-    windowed = bool(getattr(config, "sliding_window", None)) and getattr(config, "use_sliding_window", True)
-    if device == "cpu" and config.model_type in _SUPPORTED and not windowed:
-        register()
-        model.set_attn_implementation(NAME)
-    else:
-        model.set_attn_implementation("sdpa")
+    return way_of(model) != "sdpa" and not getattr(model.config, "attention_dropout", 0.0)

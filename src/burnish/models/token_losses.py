@@ -7,8 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from burnish.models.attention import supports_tree
+from burnish.models.attention import is_windowed, supports_tree, way_of
 from burnish.models.cross_entropy import linear_cross_entropy
+from burnish.models.gpu_attention import Packed, Rows, block_mask, flex_works, padded_length
 from burnish.models.layout import Batch, How, Labelled, Span, Tree, lay_out, tree_mask
 from burnish.models.tree_attention import plan_blocks
 
@@ -52,6 +53,8 @@ class TokenLosses:
     def _inputs(self, batch: Batch) -> dict[str, Any]:
         """The model's arguments: tokens, positions and how attention finds its way in them."""
         inputs: dict[str, Any] = {"input_ids": batch.tokens_RT, "position_ids": batch.positions_RT}
+        if self.how == "packed":
+            return inputs | _on_gpu(self._model, batch, self._head.weight)
         if batch.tree is None or self.how == "rows":
             return inputs
         if self.how == "tree":
@@ -86,9 +89,9 @@ class TokenLosses:
 
     @torch.no_grad()
     def _find_way(self) -> How:
-        """tree where attention is our own; masked where the model follows a mask and positions; else rows."""
+        """tree, packed: attention of our own; masked where the model follows a mask and positions; else rows."""
         if supports_tree(self._model):
-            return "tree"
+            return "tree" if way_of(self._model) == "grouped" else "packed"
         vocabulary = int(self._head.weight.shape[0])
         shared = tuple(range(1, min(9, vocabulary - 3)))
         trial = [Labelled((*shared, last, last), (Span(1, len(shared) + 2),)) for last in shared[:3]]
@@ -110,11 +113,36 @@ class TokenLosses:
         return "masked" if follows else "rows"
 
 
+def _on_gpu(model: Any, batch: Batch, like: Tensor) -> dict[str, Any]:
+    """How gpu_attention finds its way, and the tokens where they have to be padded; like: a weight."""
+    config = model.config
+    heads, device = int(config.num_attention_heads), str(like.device)
+    window = config.sliding_window if is_windowed(config) else None
+    # Any mask with four axes: transformers then makes none of its own, for which it would wait for the GPU.
+    unused = like.new_zeros(1, 1, 1, 1)
+    if batch.tree is None:
+        if window is not None and batch.tokens_RT.shape[1] > window:
+            return {}
+        return {"plan": Rows(), "attention_mask": unused}
+    kv_heads = int(getattr(config, "num_key_value_heads", None) or heads)
+    width = int(getattr(config, "head_dim", None) or config.hidden_size // heads)
+    if way_of(model) == "flex" and flex_works(device, like.dtype, heads, kv_heads, width):
+        padding = (0, padded_length(len(batch.tree.tokens)) - len(batch.tree.tokens))
+        tokens, positions = (torch.nn.functional.pad(row, padding) for row in (batch.tokens_RT, batch.positions_RT))
+        everything = block_mask(batch.tree, device)
+        # Layers name the model's window even where it is switched off.
+        masks = {getattr(config, "sliding_window", None): everything, None: everything}
+        if window is not None:
+            masks[window] = block_mask(batch.tree, device, window)
+        return {"input_ids": tokens, "position_ids": positions, "plan": Packed(masks), "attention_mask": unused}
+    if window is not None:
+        return {"attention_mask": _masks(config, batch.tree, like)}
+    return {"plan": plan_blocks(batch.tree, heads, like), "attention_mask": unused}
+
+
 def _masks(config: Any, tree: Tree, like: Tensor) -> Any:
     """The mask of a packed tree, or one for each kind of layer where the model has several."""
-    window = getattr(config, "sliding_window", None)
-    if not getattr(config, "use_sliding_window", True):
-        window = None
+    window = config.sliding_window if is_windowed(config) else None
     kinds = set(getattr(config, "layer_types", None) or ())
     if not kinds & {"sliding_attention"}:
         return tree_mask(tree, like, window if not kinds else None)

@@ -15,7 +15,8 @@ from torch import Tensor
 
 from burnish.models.layout import Node, Tree
 
-MOST_SCORES = 2**22  # of one block: 16 MB in float32
+MOST_SCORES = 2**22  # of one block: 16 MB in float32, which a processor's cache holds
+MOST_SCORES_GPU = 2**27  # 256 MB in bfloat16: few blocks, since each is a dozen kernels to launch
 LEAST_FILLED = 0.75  # share of a block's places that hold tokens
 
 
@@ -52,10 +53,11 @@ def plan_blocks(tree: Tree, heads: int, like: Tensor) -> Plan:
         children.setdefault(node.parent, []).append(i)
     masks: dict[int, Tensor] = {}
     blocks: list[Block] = []
+    most = MOST_SCORES if like.device.type == "cpu" else MOST_SCORES_GPU
     for parent, siblings in children.items():
         before = _ranges_before(tree.nodes, parent)
         ordered = sorted(siblings, key=lambda i: (tree.nodes[i].start - tree.nodes[i].end, i))
-        groups = _groups([tree.nodes[i] for i in ordered], heads, sum(end - start for start, end in before))
+        groups = _groups([tree.nodes[i] for i in ordered], heads, sum(end - start for start, end in before), most)
         blocks.extend(_block(group, before, masks, like) for group in groups)
     return Plan(tuple(blocks), len(tree.tokens))
 
@@ -73,8 +75,8 @@ def _ranges_before(nodes: tuple[Node, ...], last: int) -> tuple[tuple[int, int],
     return tuple(reversed(ranges))
 
 
-def _groups(nodes: list[Node], heads: int, before: int) -> list[list[Node]]:
-    """Cut siblings, longest first, so that a block is well filled and its scores stay within MOST_SCORES."""
+def _groups(nodes: list[Node], heads: int, before: int, most: int) -> list[list[Node]]:
+    """Cut siblings, longest first, so that a block is well filled and has at most so many scores."""
     groups: list[list[Node]] = []
     filled = 0
     for node in nodes:
@@ -83,7 +85,7 @@ def _groups(nodes: list[Node], heads: int, before: int) -> list[list[Node]]:
             longest = groups[-1][0].end - groups[-1][0].start
             rows = len(groups[-1]) + 1
             scores = heads * rows * longest * (before + longest)
-            if filled + size >= LEAST_FILLED * rows * longest and scores <= MOST_SCORES:
+            if filled + size >= LEAST_FILLED * rows * longest and scores <= most:
                 groups[-1].append(node)
                 filled += size
                 continue

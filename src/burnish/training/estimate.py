@@ -45,7 +45,12 @@ _FUSED = frozenset({"llama", "mistral", "qwen2", "qwen3", "smollm3"})
 
 def grouped_attention(shape: ModelShape, device: Device) -> bool:
     """Whether attention on this device is our own, over trees."""
-    return device.kind == "cpu" and shape.family in _GROUPED
+    return device.kind == "cpu" and passes_plans(shape)
+
+
+def passes_plans(shape: ModelShape) -> bool:
+    """Whether the family's layers pass on to the attention how a tree is packed."""
+    return shape.family in _GROUPED
 
 
 def dtype_on(device: Device, method: Method) -> DType:
