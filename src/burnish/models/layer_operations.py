@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from burnish.models.compiled import compiled_on_gpu
 from burnish.models.lora_linear import Group, project, project_backward, put_back, set_aside
 from burnish.models.rms_norm import inverse_rms, normalise, normalise_backward
 
@@ -78,10 +79,7 @@ class AttentionInputs(torch.autograd.Function):
             # The rotation's transpose: the halves of the sine change places and sign.
             half = plan.head_dim // 2
             sin = torch.cat((ctx.sin[..., half:], ctx.sin[..., :half]), dim=-1).neg_()
-            for i in range(2):
-                B, H, T, D = gradients[i].shape
-                by_token = gradients[i].new_empty(B, T, H, D).transpose(1, 2)
-                by_head[i] = _rotated(gradients[i], ctx.cos, sin, by_token)
+            by_head[:2] = (_rotated(gradient, ctx.cos, sin, by_token=True) for gradient in gradients[:2])
         outs = [states.transpose(1, 2).reshape(len(rows), -1) for states in by_head]
         for i, norm in enumerate(plan.head_norms):
             head_rows, head_inverse = kept[2 * i : 2 * i + 2]
@@ -99,17 +97,50 @@ class AttentionInputs(torch.autograd.Function):
         return x_gradient, None, None, None, *trained
 
 
-def _rotated(states: Tensor, cos: Tensor, sin: Tensor, out: Tensor | None = None) -> Tensor:
+@compiled_on_gpu
+def _gated(gate: Tensor, up: Tensor) -> tuple[Tensor, Tensor]:
+    """σ(gate), and silu(gate) up [T, F]."""
+    sigmoid = torch.sigmoid(gate)
+    return sigmoid, torch.mul(gate, sigmoid).mul_(up)
+
+
+@compiled_on_gpu
+def _gated_again(gate: Tensor, up: Tensor, sigmoid: Tensor) -> tuple[Tensor, Tensor]:
+    """silu(gate), and silu(gate) up."""
+    silu = torch.mul(gate, sigmoid)
+    return silu, torch.mul(silu, up)
+
+
+@compiled_on_gpu
+def _gated_backward(hidden: Tensor, silu: Tensor, up: Tensor, sigmoid: Tensor) -> tuple[Tensor, Tensor]:
+    """Gradients of gate and up, given that of silu(gate) up. It and silu are overwritten."""
+    slope = torch.lerp(silu, silu.new_ones(()), sigmoid)
+    up_gradient = silu.mul_(hidden)
+    return hidden.mul_(up).mul_(slope), up_gradient
+
+
+def _rotated(states: Tensor, cos: Tensor, sin: Tensor, *, by_token: bool = False) -> Tensor:
     """states cos + (-states₂, states₁) sin (Su et al. 2021, equation 34, with halves paired as transformers does).
 
-    states [B, H, T, D]; cos, sin [B or 1, 1, T, D]; returns out, by default a contiguous tensor.
+    states [B, H, T, D]; cos, sin [B or 1, 1, T, D]. The result is contiguous on a CPU, or by_token, the heads of a
+    token side by side in memory; on a GPU it lies as states do.
     """
-    half = states.shape[-1] // 2
-    out = torch.empty(states.shape, dtype=states.dtype, device=states.device) if out is None else out
+    if states.device.type == "cuda":
+        return _rotated_at_once(states, cos, sin)
+    B, H, T, D = states.shape
+    half = D // 2
+    out = states.new_empty(B, T, H, D).transpose(1, 2) if by_token else states.new_empty(B, H, T, D)
     torch.mul(states, cos, out=out)
     out[..., :half].addcmul_(states[..., half:], sin[..., :half], value=-1)
     out[..., half:].addcmul_(states[..., :half], sin[..., half:])
     return out
+
+
+@compiled_on_gpu
+def _rotated_at_once(states: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """_rotated in one expression."""
+    first, second = states.chunk(2, dim=-1)
+    return states * cos + torch.cat((-second, first), dim=-1) * sin
 
 
 class LayerOutput(torch.autograd.Function):
@@ -125,8 +156,8 @@ class LayerOutput(torch.autograd.Function):
         (middle,), low_out = project(rows, plan.out, x.reshape(-1, x.shape[-1]))
         inverse = inverse_rms(middle, plan.second_norm.epsilon)
         (gate, up), low_in = project(normalise(middle, inverse, plan.second_norm.weight), plan.gate_up)
-        sigmoid = torch.sigmoid(gate)
-        (y,), low_down = project(torch.mul(gate, sigmoid).mul_(up), plan.down, middle)
+        sigmoid, hidden = _gated(gate, up)
+        (y,), low_down = project(hidden, plan.down, middle)
         aside = [set_aside(low_rank) for low_rank in (low_out, low_in, low_down)]
         low = [tensor for _, tensors in aside for tensor in tensors]
         ctx.save_for_backward(rows, middle, inverse, gate, up, sigmoid, *low)
@@ -140,12 +171,11 @@ class LayerOutput(torch.autograd.Function):
         plan: Plan = ctx.plan
         low_out, low_in, low_down = (put_back(low_rank, low) for low_rank in ctx.low_ranks)
         y = gradients[0].reshape(middle.shape)
-        silu = torch.mul(gate, sigmoid)
-        hidden, trained_down = project_backward(torch.mul(silu, up), plan.down, low_down, [y], inputs=True)
-        assert hidden is not None
-        slope = torch.lerp(silu, silu.new_ones(()), sigmoid)
-        up_gradient = silu.mul_(hidden)
-        gate_gradient = hidden.mul_(up).mul_(slope)
+        silu, hidden = _gated_again(gate, up, sigmoid)
+        hidden_gradient, trained_down = project_backward(hidden, plan.down, low_down, [y], inputs=True)
+        assert hidden_gradient is not None
+        del hidden
+        gate_gradient, up_gradient = _gated_backward(hidden_gradient, silu, up, sigmoid)
         norm = plan.second_norm.weight
         normed, trained_in = project_backward(
             middle, plan.gate_up, low_in, [gate_gradient, up_gradient], inputs=True, inverse=inverse, norm=norm

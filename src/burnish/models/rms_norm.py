@@ -12,7 +12,10 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from burnish.models.compiled import compiled_on_gpu
 
+
+@compiled_on_gpu
 def inverse_rms(rows: Tensor, epsilon: float) -> Tensor:
     """1 / sqrt(mean(x²) + epsilon) of each row: rows [T, D] to [T, 1], in float32 or wider."""
     wide = torch.float64 if rows.dtype == torch.float64 else torch.float32
@@ -20,11 +23,13 @@ def inverse_rms(rows: Tensor, epsilon: float) -> Tensor:
     return norm.square_().div_(rows.shape[-1]).add_(epsilon).rsqrt_()
 
 
+@compiled_on_gpu
 def normalise(rows: Tensor, inverse: Tensor, weight: Tensor) -> Tensor:
     """w x / rms(x) in the number format of rows [T, D], rounded where transformers rounds."""
     return torch.mul(rows, inverse).to(rows.dtype).mul_(weight)
 
 
+@compiled_on_gpu
 def normalise_backward(
     gradient: Tensor, rows: Tensor, inverse: Tensor, weight: Tensor, residual: Tensor | None = None
 ) -> Tensor:
