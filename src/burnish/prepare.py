@@ -87,6 +87,7 @@ def prepare_checked(loaded: LoadedTask, *, allow_bad_rows: int = 0, progress: Pr
         split=prepared.split,
         against=[near(file) for file in config.data.contamination],
         names=names_of(config.check, loaded.base_dir),
+        labels=config.labels,
     )
     leaks = mixture_leaks(prepared.extras, prepared.split.test, prepared.split.validation)
     return Checked(prepared, replace(report, findings=told([*leaks, *report.findings], PLACES)))

@@ -59,6 +59,7 @@ def check_examples(
     split: Split | None = None,
     against: Sequence[str | Path] = (),
     names: FindNames | None = None,
+    labels: Collection[str] | None = None,
 ) -> DataReport:
     """The findings on some examples, in one pass.
 
@@ -66,17 +67,18 @@ def check_examples(
     together; called with at most 64 at a time, for a sample of at most 10,000. max_length: longer rows are reported.
     split: its parts are compared with one another (the examples are then usually those of the split).
     against: files of test material that no row to train on may hold. Raises DataError when one cannot be read.
-    names: finds names of persons (checks/names.py: name_finder); without it they are not looked for.
+    names: finds names of persons (checks/names.py: name_finder); without it they are not looked for. labels: those
+    that the task declares.
     """
     material = read_material(against) if against else None
-    tally = _Tally(kind, stratum, count_tokens, max_length, near=split is None, names=names)
+    tally = _Tally(kind, stratum, count_tokens, max_length, near=split is None, declared=labels, names=names)
     if split is None and material is not None:
         tally.material = ContaminationCheck(material)
     for example in examples:
         tally.add(example)
     if split is None:
         return tally.report()
-    parts = _Tally(kind, stratum, None, None, texts=False)
+    parts = _Tally(kind, stratum, None, None, texts=False, declared=labels)
     if material is not None:
         parts.material = ContaminationCheck(material)
     for name, part in zip(PARTS, (split.train, split.validation, split.test), strict=True):
@@ -117,7 +119,7 @@ def check_files(
     cannot be used are findings. Raises DataError for more than `allow_bad_rows` rows that cannot be read at all, for
     a file that cannot, and when no row is left.
     """
-    tally = _Tally(kind, stratum, count_tokens, max_length, declared=labels is not None, names=names)
+    tally = _Tally(kind, stratum, count_tokens, max_length, declared=labels, names=names)
     if against:
         tally.material = ContaminationCheck(read_material(against))
     bad = BadRows(show)
@@ -170,7 +172,7 @@ class _Tally:
         *,
         texts: bool = True,
         near: bool = True,
-        declared: bool = False,
+        declared: Collection[str] | None = None,
         names: FindNames | None = None,
     ) -> None:
         self.kind = kind

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from array import array
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
 import numpy as np
 
@@ -25,9 +25,9 @@ Sources = Callable[[Iterable[int]], tuple[Source, ...]]  # where rows stand, giv
 
 
 class Classes:
-    """Labels counted by part, with the first places of each. declared: the task lists its labels."""
+    """Labels counted by part, with the first places of each. declared: those that the task lists, if it does."""
 
-    def __init__(self, kind: Kind, *, declared: bool = False) -> None:
+    def __init__(self, kind: Kind, *, declared: Collection[str] | None = None) -> None:
         self.kind = kind
         self.declared = declared
         self.numbers: dict[str | None, int] = {None: 0}
@@ -44,6 +44,7 @@ class Classes:
 
     @property
     def labels(self) -> Counter[str]:
+        """Rows of each label that occurs."""
         return sum(self.counts.values(), Counter())
 
     def findings(self, sources: Sources) -> Iterator[Finding]:
@@ -97,7 +98,7 @@ class Classes:
                 f"{rows_text(count)} with a label that is written in another way elsewhere: {listed(pairs)}",
                 "Write each label in one way: to a model two spellings are two answers (burnish check --fix repair).",
                 sources(self._rows_of(odd)),
-                instead=instead if self.kind == "classification" and not self.declared else {},
+                instead=instead if self.kind == "classification" and self.declared is None else {},
             )
 
     def _rows_of(self, labels: Sequence[str]) -> list[int]:
@@ -106,6 +107,8 @@ class Classes:
         return [int(row) for row in rows[:KEPT]]
 
     def _rare(self, labels: Counter[str]) -> Iterator[Finding]:
+        labels = labels.copy()
+        labels.update(dict.fromkeys(self.declared or (), 0))
         for low, high in ((0, RARE), (RARE, FEW)):
             rare = sorted((count, label) for label, count in labels.items() if low <= count < high)
             if rare:
@@ -125,16 +128,19 @@ class Classes:
         train, test = self.counts["train"], self.counts["test"]
         if not train:
             return
-        unseen = sorted(set(test) - set(train))
-        if unseen:
-            yield Finding(
-                "rare_class",
-                "warning",
-                len(unseen),
-                f"{len(unseen):,} labels of the test never occur in train: {listed([repr(word) for word in unseen])}",
-                "Add rows with them to train: a model cannot learn a label that it is not shown.",
-                tuple(place for label in unseen for place in self.places[True, label].first[:1])[:KEPT],
-            )
+        unseen = set(test) - set(train)
+        untold = {label for label in self.declared or () if self.labels[label]} - set(train) - unseen
+        for whose, missing in (("the test", sorted(unseen)), ("the task", sorted(untold))):
+            if missing:
+                yield Finding(
+                    "rare_class",
+                    "warning",
+                    len(missing),
+                    f"{whose} has labels that never occur in train ({len(missing):,}): "
+                    f"{listed([repr(label) for label in missing])}",
+                    "Add rows with them to train: a model cannot learn a label that it is not shown.",
+                    tuple(place for label in missing for place in self._of([label])[:1])[:KEPT],
+                )
         yield from self._skewed(train, test)
 
     def _skewed(self, train: Counter[str], test: Counter[str]) -> Iterator[Finding]:
