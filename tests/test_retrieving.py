@@ -128,6 +128,11 @@ def test_retrieval_alone_is_asked_with_the_documents_as_they_are_now(finished):
     finally:
         owl.write_text(text)
     assert answer.sources[0].text == "The owl lives in a tree."
+    owl.unlink()  # rows of the run name it
+    try:
+        assert len(finished.predict(["Where does the owl live?"], system="rag")) == 1
+    finally:
+        owl.write_text(text)
 
 
 def test_a_document_that_is_not_there_is_named(tmp_path):

@@ -30,7 +30,7 @@ from burnish.probing import ask
 from burnish.progress import Progress
 from burnish.records import Example, Json, Prediction, ProbeAnswer, TrainingResult
 from burnish.retrieving import Library, passage_ways, settled
-from burnish.runs import RunFolder, commit_folder, read_jsonl, verify_folder
+from burnish.runs import Notes, commit_folder, read_jsonl, verify_folder
 from burnish.systems.rag import WithContext
 from burnish.tasks import with_instruction
 from burnish.tasks.preference import Preference
@@ -54,14 +54,15 @@ Team = Callable[[LoadedTask, Prepared, Path, Progress], Fitted]
 class Bench:
     """Makes the systems of a run and lets them answer; the base model is loaded when first needed.
 
-    team: how several processes train together; without it this one trains alone.
+    folder: of the run, or of other work, in which systems keep notes. team: how several processes train together;
+    without it this one trains alone.
     """
 
     def __init__(
         self,
         loaded: LoadedTask,
         prepared: Prepared,
-        folder: RunFolder,
+        folder: Notes,
         progress: Progress,
         team: Team | None = None,
     ) -> None:

@@ -20,7 +20,7 @@ from burnish.measure import Bench
 from burnish.prepare import prepare
 from burnish.progress import Progress, Silent
 from burnish.records import Example, Message, Prediction, Source
-from burnish.runs import RunFolder, read_jsonl
+from burnish.runs import NotesFolder, RunFolder, read_jsonl
 from burnish.searching import open_retriever, tuned_context
 from burnish.systems.rag import WithContext
 from burnish.tasks import make_task
@@ -106,7 +106,9 @@ def _tuned(run_dir: Path, progress: Progress) -> _Asked:
 
 
 def _baseline(run_dir: Path, name: str, progress: Progress) -> _Asked:
-    """Made of the task's rows, which must be those of the run. What it writes down meanwhile is thrown away."""
+    """Made of the task's rows, which must be those of the run; documents are searched as they are now, as for a tuned
+    model. What it writes down meanwhile is thrown away.
+    """
     record = RunFolder(run_dir).record()
     config = _unmeasured(without_default_limits(record["config"]))
     loaded = LoadedTask(config, [], None, Path.cwd())
@@ -121,20 +123,19 @@ def _baseline(run_dir: Path, name: str, progress: Progress) -> _Asked:
             fix="restore the data (`burnish data lineage` names the files that differ), or run again",
         )
     with TemporaryDirectory() as scratch:
-        folder = RunFolder(Path(scratch))
-        for file in (run_dir / "run.json", run_dir / PROMPTS):
-            if file.exists():
-                shutil.copy(file, scratch)
-        folder.update(retrieval=None)  # documents are searched as they are now, as for a tuned model
-        system = Bench(loaded, prepared, folder, progress).system(name)
+        if (run_dir / PROMPTS).exists():
+            shutil.copy(run_dir / PROMPTS, scratch)
+        system = Bench(loaded, prepared, NotesFolder(Path(scratch)), progress).system(name)
     tools = prepared.split.train[0].tools if getattr(prepared.task, "shared_tools", False) else ()
     return _Asked(system, config, tools, list)
 
 
 def _unmeasured(settings: Mapping[str, Any]) -> TaskConfig:
-    """A run's settings without a metric: answering needs none, and the user's own may be out of reach here."""
+    """A run's settings without what is only measured by: a user's own metric may be out of reach here, and documents
+    that rows name may be gone."""
     config = TaskConfig.model_validate(settings)
-    return config.model_copy(update={"goal": config.goal.model_copy(update={"metric": None})})
+    goal, data = config.goal.model_copy(update={"metric": None}), config.data.model_copy(update={"document": None})
+    return config.model_copy(update={"goal": goal, "data": data})
 
 
 def held_out_prompts(run_dir: Path, count: int = 16) -> list[list[Message]]:

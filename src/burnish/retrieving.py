@@ -12,7 +12,7 @@ from burnish.config import LoadedTask, TaskConfig
 from burnish.errors import DataError, Problem, RunError, shorten
 from burnish.prepare import Prepared
 from burnish.records import Example, Json
-from burnish.runs import RunFolder
+from burnish.runs import Notes
 from burnish.searching import context_of, fitting, passage_counts, tuned_context, with_count
 from burnish.systems.rag import Context, RightDocument
 from burnish.systems.retrieval import Retriever
@@ -48,8 +48,8 @@ def refuse_unknown_documents(retriever: Retriever, examples: Sequence[Example]) 
         raise DataError(what, problems=problems[:_SHOWN], count=len(problems))
 
 
-def keep_about(retriever: Retriever, folder: RunFolder) -> None:
-    """Write what was searched into run.json. RunError when a resumed run finds other passages than it began with."""
+def keep_about(retriever: Retriever, folder: Notes) -> None:
+    """Note what was searched. RunError when a resumed run finds other passages than it began with."""
     found, known = about(retriever), folder.record().get("retrieval")
     if known and known["fingerprint"] != found["fingerprint"]:
         raise RunError(
@@ -97,7 +97,7 @@ def settled(loaded: LoadedTask, k: int) -> LoadedTask:
 class Library:
     """The documents of a run: checked and written down when first searched."""
 
-    def __init__(self, loaded: LoadedTask, prepared: Prepared, folder: RunFolder) -> None:
+    def __init__(self, loaded: LoadedTask, prepared: Prepared, folder: Notes) -> None:
         self._loaded = loaded
         self._prepared = prepared
         self._folder = folder

@@ -25,7 +25,7 @@ from burnish.config import TrainingConfig, load_task, task_from
 from burnish.errors import ConfigError, DataError, RunError
 from burnish.prepare import Prepared, prepare, prepare_checked
 from burnish.progress import Silent
-from burnish.runs import read_predictions
+from burnish.runs import read_json, read_predictions
 from test_retrieving import write_task
 from tiny import save_tiny
 
@@ -156,6 +156,9 @@ def test_the_right_document_tells_missing_knowledge_from_wrong_behaviour(tmp_pat
     held = {example.id: example for example in hold_out(prepare(task), task.config, 10).split.test}
     for answer in answers:
         assert {source.document for source in answer.sources} == {held[answer.example_id].document}
+    notes = Path(found.path) / "systems"
+    assert read_json(notes / "notes.json")["retrieval"]["documents"] == 8
+    assert not (notes / "run.json").exists()
     rag = next(one for one in found.facts.systems if one.name == "rag")
     assert rag.kind == "rag"
 

@@ -118,10 +118,10 @@ def test_the_first_trial_is_what_a_run_would_train(task, tmp_path, whole):
 def test_the_base_is_clean_after_release(task, tmp_path, method):
     from burnish.config import task_from
     from burnish.prepare import prepare
-    from burnish.runs import RunFolder
+    from burnish.runs import NotesFolder
 
     loaded = task_from(task | {"tune": {}, "training": task["training"] | {"method": method, "max_steps": 2}})
-    bench = Bench(loaded, prepare(loaded), RunFolder(tmp_path), Notes())
+    bench = Bench(loaded, prepare(loaded), NotesFolder(tmp_path), Notes())
     before = {name: tensor.clone() for name, tensor in bench._base().model.named_parameters()}
     bench.fit(loaded.config.training, tmp_path)
     bench.release()
@@ -297,3 +297,12 @@ def test_metrics_of_the_trials_stay(whole):
 
     lines = read_jsonl(Path(whole.path) / "trials" / "000" / "metrics.jsonl")
     assert sum("validation_loss" in line for line in lines) in (5, 6) or len(lines) < 8
+
+
+def test_trials_are_shown_passages_where_the_task_trains_with_them(tmp_path):
+    from test_retrieving import write_task
+
+    task = write_task(tmp_path / "task", retrieval={"documents": "documents", "k": 1})
+    result = tune(task, trials=2, metric="loss", search=["learning_rate"], runs_dir=tmp_path / "runs")
+    assert [trial.state for trial in result.trials] == ["done", "done"]
+    assert read_json(next((tmp_path / "runs").iterdir()) / "notes.json")["retrieval"]["passages"] == 8

@@ -34,7 +34,7 @@ from burnish.progress import Progress, Silent
 from burnish.records import DataReport, Evaluation, Json
 from burnish.reports.advice import write_advice_page
 from burnish.runs import (
-    RunFolder,
+    NotesFolder,
     locked_study,
     new_study,
     newest_study,
@@ -105,7 +105,7 @@ def advise(
             facts = facts_of(config, report, len(prepared.split.train), (), (), ())
             return _keep(folder, config, prepared, report, facts, (), (), (), clock)
         held = hold_out(prepared, config, examples)
-        bench = Bench(loaded, held, _bench_folder(folder), progress)
+        bench = Bench(loaded, held, NotesFolder(folder / "systems"), progress)
         if "embedding_probe" in names:
             with clock("labels"):
                 judge = bench.embedder(_judging(config))
@@ -203,15 +203,6 @@ def _knowledge(
         high=pair.high,
         examples=len(examples),
     )
-
-
-def _bench_folder(folder: Path) -> RunFolder:
-    """The study's folder as the one of a run, which systems keep notes in."""
-    path = folder / "systems"
-    if not (path / "run.json").exists():
-        path.mkdir(exist_ok=True)
-        write_json(path / "run.json", {"format": 1, "name": NOUN, "status": "baselines"})
-    return RunFolder(path)
 
 
 def _curves(

@@ -27,6 +27,7 @@ from burnish.runs.folder import (
 )
 from burnish.runs.listing import RunDiff, RunSummary, diff_runs, find_run, list_runs
 from burnish.runs.machine import describe_machine, git_commit, installed_versions
+from burnish.runs.notes import Notes, NotesFolder
 from burnish.runs.sealed import count_looks, next_look, record_look
 from burnish.runs.serial import dumps, from_json, to_json
 from burnish.runs.studies import locked_study, new_study, newest_study
@@ -34,6 +35,8 @@ from burnish.runs.studies import locked_study, new_study, newest_study
 __all__ = [
     "MANIFEST",
     "STATUSES",
+    "Notes",
+    "NotesFolder",
     "RunDiff",
     "RunFolder",
     "RunSummary",

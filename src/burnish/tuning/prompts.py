@@ -24,7 +24,7 @@ from burnish.progress import Progress, Silent
 from burnish.records import Example, Message, Paired, Prediction, PromptTrial, PromptTuning
 from burnish.reports.prompt_tuning import write_prompt_tuning_page
 from burnish.runs import (
-    RunFolder,
+    NotesFolder,
     append_jsonl,
     from_json,
     locked_study,
@@ -94,7 +94,7 @@ def tune_prompt(
         folder = new_study(root, KIND, name, same, command)
     progress.stage("prompt tune", f"{folder}: {options.system} on {len(examples)} validation examples")
     with locked_study(folder):
-        bench = Bench(loaded, prepared, RunFolder(folder), progress)
+        bench = Bench(loaded, prepared, NotesFolder(folder), progress)
         search = _Search(folder, options, way, bench, prepared, examples, progress)
         try:
             search.run(loaded)

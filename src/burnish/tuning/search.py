@@ -19,7 +19,7 @@ from burnish.prepare import Prepared, prepare_checked, refuse_errors
 from burnish.progress import Progress, Silent
 from burnish.records import Trial, Tuning
 from burnish.reports.tuning import value_words, words, write_tuning_page
-from burnish.runs import RunFolder, locked_study, new_study, newest_study, write_json
+from burnish.runs import NotesFolder, locked_study, new_study, newest_study, write_json
 from burnish.tuning.folder import KIND, PAGE, RESULT, STUDY, describe
 from burnish.tuning.result import best_of, best_words, summarise
 from burnish.tuning.space import search_space, space_json, trial_settings
@@ -87,7 +87,7 @@ def tune(
     progress.stage("tune", f"{folder}: {', '.join(plan.space)}; by validation {by}")
     with locked_study(folder):
         study = open_study(folder / STUDY, loaded.config.seed)
-        bench = Bench(loaded, prepared, RunFolder(folder), progress)
+        bench = Bench(loaded, prepared, NotesFolder(folder), progress)
         try:
             stopped = _all_trials(study, plan, bench, folder, len(prepared.split.train), progress)
         except (Interrupted, KeyboardInterrupt) as error:
