@@ -44,3 +44,34 @@ def test_minimal_explains_itself():
     done = script("minimal.py", "--help")
     assert done.returncode == 0
     assert "--steps" in done.stdout
+
+
+PREPARE = "procedure-coding/prepare.py"
+
+
+def test_preparing_the_procedures_explains_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    done = script(PREPARE, "--help")
+    assert done.returncode == 0
+    assert "1,400 ICD-10-PCS procedures" in done.stdout
+    assert "where to write it" in done.stdout
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_preparing_the_procedures_names_mistakes(tmp_path: Path):
+    for arguments, told in (
+        ((str(tmp_path / "none" / "rows.jsonl"),), f"there is no folder {tmp_path / 'none'}"),
+        ((str(tmp_path),), f"{tmp_path} is a folder"),
+        (("--out", "rows.jsonl"), "unrecognized arguments: --out"),
+    ):
+        done = script(PREPARE, *arguments)
+        assert done.returncode == 2
+        assert told in done.stderr
+        assert "Traceback" not in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_procedures_that_are_there_stay(tmp_path: Path):
+    (tmp_path / "rows.jsonl").write_text("{}\n")
+    done = script(PREPARE, str(tmp_path / "rows.jsonl"))
+    assert (done.returncode, done.stdout) == (0, f"{tmp_path / 'rows.jsonl'}: 1 procedures\n")

