@@ -70,6 +70,7 @@ def _flipped(lines: list[dict[str, str]], vectors: np.ndarray, seed: int, rate: 
         "recall": hits[-1] / len(wrong),
         "precision": hits[-1] / len(hits),
         "recall_at_precision_50": max(precise, default=0.0),
+        "wrong_at_least": check.noise,
         "probe_accuracy": check.accuracy,
         "seconds": time.perf_counter() - began,
     }

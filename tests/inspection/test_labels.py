@@ -11,7 +11,7 @@ from cleanlab import count
 
 from burnish.inspection.confident import calibrated_joint, confident_joint, suspects
 from burnish.inspection.inspect import inspect
-from burnish.inspection.labels import check_labels
+from burnish.inspection.labels import check_labels, suspect_findings
 from burnish.inspection.sample import Item, Sampler
 from burnish.models.embed import load_embedder
 from burnish.records import Source
@@ -105,3 +105,51 @@ def test_labels_with_few_rows_are_left_out():
     assert (found.rows, found.judged, found.suspects) == (120, True, ())
     assert check_labels(items(["left"] * 100), vectors[:100]) is None
     assert check_labels(items(["left", "right"] * 20), vectors[:40]) is None
+
+
+def noisy(
+    rate: float, sharpness: float, rows: int = 4000, classes: int = 6
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """What a calibrated model says that learned from labels of which a share is flipped, [rows, classes]; the labels
+    as given, and whether each was flipped. sharpness: of what it knows of the true classes."""
+    rng = np.random.default_rng(7)
+    logits = rng.normal(size=(rows, classes)) * sharpness
+    clean = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    truth = np.array([rng.choice(classes, p=row) for row in clean])
+    flipped = rng.random(rows) < rate
+    labels = np.where(flipped, (truth + rng.integers(1, classes, size=rows)) % classes, truth)
+    other = rate / (classes - 1)
+    return clean * (1 - rate - other) + other, labels, flipped
+
+
+@pytest.mark.parametrize(("rate", "recall", "precision"), [(0.2, 0.6, 0.8), (0.4, 0.7, 0.8)])
+def test_where_many_labels_are_wrong_most_are_named(rate: float, recall: float, precision: float):
+    probabilities, labels, flipped = noisy(rate, 6.0)
+    found = suspects(probabilities, labels)
+    assert rate / 2 <= found.noise <= rate
+    hits = flipped[found.rows].sum()
+    assert hits >= recall * flipped.sum()
+    assert hits >= precision * len(found.rows)
+
+
+@pytest.mark.parametrize("sharpness", [1.5, 3.0, 6.0])
+def test_errors_of_a_model_do_not_pass_for_wrong_labels(sharpness: float):
+    probabilities, labels, _ = noisy(0.0, sharpness)
+    found = suspects(probabilities, labels)
+    assert (probabilities.argmax(axis=1) != labels).mean() > 0.05
+    assert found.noise < 0.03
+    assert (found.odds >= 10).all()
+
+
+def test_the_finding_says_that_more_are_wrong_than_it_names():
+    rng = np.random.default_rng(5)
+    truth = rng.integers(3, size=900)
+    vectors = (rng.normal(size=(900, 8)) + 6.0 * np.eye(8)[truth]).astype(np.float32)
+    for rate, told in ((0.3, True), (0.02, False)):
+        flipped = rng.random(900) < rate
+        given = np.where(flipped, (truth + 1) % 3, truth)
+        found = check_labels(items([f"label {number}" for number in given]), vectors)
+        assert found is not None
+        [finding] = suspect_findings(found)
+        assert ("expect more than these" in finding.message) == told
+        assert found.stats()["wrong_at_least"] == found.noise <= rate + 0.02

@@ -16,6 +16,7 @@ from burnish.records import Finding, Json
 
 LEAST_ROWS = 50
 STRENGTHS = (0.01, 0.1, 1.0)
+NOISY = 0.1  # share of wrong labels from which on the list is called a part of them
 LEAST_SKILL = 0.3  # of the way from guessing the largest class to being always right
 
 
@@ -28,7 +29,8 @@ class Suspect(NamedTuple):
 
 
 class LabelCheck(NamedTuple):
-    """What was looked at. accuracy: of the probe on rows it was not fitted on; largest: share of the largest class.
+    """What was looked at. accuracy: of the probe on rows it was not fitted on; largest: share of the largest class;
+    noise: share of all labels that is wrong at least.
 
     judged: False when the probe knows too little of the labels for its doubts to mean something.
     """
@@ -38,6 +40,7 @@ class LabelCheck(NamedTuple):
     largest: float
     judged: bool
     expected: float
+    noise: float
     suspects: tuple[Suspect, ...]
 
     def stats(self) -> dict[str, Json]:
@@ -48,6 +51,7 @@ class LabelCheck(NamedTuple):
             "largest_class": self.largest,
             "judged": self.judged,
             "expected": self.expected,
+            "wrong_at_least": self.noise,
             "rows_suspected": [
                 {
                     "file": found.item.source.file,
@@ -78,7 +82,7 @@ def check_labels(items: Sequence[Item], vectors: Vectors) -> LabelCheck | None:
     largest = max(Counter(labels).values()) / len(labels)
     judged = found.accuracy - largest >= LEAST_SKILL * (1 - largest)
     if not judged:
-        return LabelCheck(len(kept), found.accuracy, largest, False, 0.0, ())
+        return LabelCheck(len(kept), found.accuracy, largest, False, 0.0, 0.0, ())
     classes = found.classifier.classes
     column = {name: place for place, name in enumerate(classes)}
     wrong = suspects(found.out_of_fold, np.array([column[label] for label in labels]))
@@ -86,7 +90,7 @@ def check_labels(items: Sequence[Item], vectors: Vectors) -> LabelCheck | None:
         Suspect(kept[row], classes[better], float(odds))
         for row, better, odds in zip(wrong.rows, wrong.better, wrong.odds, strict=True)
     )
-    return LabelCheck(len(kept), found.accuracy, largest, True, wrong.expected, listed)
+    return LabelCheck(len(kept), found.accuracy, largest, True, wrong.expected, wrong.noise, listed)
 
 
 def suspect_findings(check: LabelCheck) -> list[Finding]:
@@ -95,13 +99,19 @@ def suspect_findings(check: LabelCheck) -> list[Finding]:
         return []
     first, number = check.suspects[0], len(check.suspects)
     labels = "1 label is" if number == 1 else f"{number:,} labels are"
+    many = (
+        f"; at least {check.noise:.0%} of all labels are wrong by the rows that the probe is surest of: expect more "
+        "than these"
+        if check.noise >= NOISY
+        else ""
+    )
     return [
         Finding(
             "suspect_label",
             "warning",
             number,
             f"{labels} likely wrong, of {check.rows:,} looked at; the most suspect says {first.item.label!r} where "
-            f"{first.better!r} is likelier",
+            f"{first.better!r} is likelier{many}",
             "Look at these rows, the first ones first, and correct the labels that are wrong; --html shows them all.",
             tuple(found.item.source for found in check.suspects[:SHOWN]),
         )
