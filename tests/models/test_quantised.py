@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from burnish.errors import ModelError
+from burnish.models import quantised
 from burnish.models.adapters import attach_adapter
 from burnish.models.load import load_model
 from burnish.models.quantised import dequantised, fuse_lora_4bit, is_quantised, parameter_count
@@ -89,6 +90,40 @@ def test_weights_are_used_as_4_bits_and_no_less(tmp_path, hidden, intermediate):
         torch.testing.assert_close(y, x @ dequantised(layer.weight).t())
         (gradient,) = torch.autograd.grad(y.square().sum(), x)
         torch.testing.assert_close(gradient, 2 * y.detach() @ dequantised(layer.weight))
+
+
+@pytest.mark.parametrize("asked", [("x",), ("bias",), ("a",), ("b",), ("x", "bias", "a", "b"), ("bias", "b")])
+def test_only_the_gradients_that_are_asked_for_are_computed(asked, monkeypatch):
+    """The packed weight is unpacked once more for the input alone; each gradient is that of the plain formula."""
+    layer = next(module for module in tiny_for("qlora")[0].model.modules() if is_quantised(module))
+    draw = torch.Generator().manual_seed(4)
+    sizes = {
+        "x": (2, 5, layer.in_features),
+        "bias": (layer.out_features,),
+        "a": (3, layer.in_features),
+        "b": (layer.out_features, 3),
+    }
+    parts = {name: torch.randn(size, generator=draw).requires_grad_(name in asked) for name, size in sizes.items()}
+    x, bias, a, b = parts.values()
+    full = dequantised(layer.weight)
+    unpacked = []
+    monkeypatch.setattr(quantised, "dequantised", lambda weight: (unpacked.append(1), full)[1])
+    plain = torch.nn.functional.linear(x, full, bias)
+    for ours, theirs in (
+        (quantised._Linear4bit.apply(x, layer.weight, bias), plain),
+        (quantised._LoraLinear4bit.apply(x, layer.weight, bias, a, b, 0.5), plain + 0.5 * (x @ a.t() @ b.t())),
+    ):
+        torch.testing.assert_close(ours, theirs)
+        wanted = [parts[name] for name in asked]
+        if not ours.requires_grad:  # A and B are none of the plain layer's
+            assert not set(asked) & {"x", "bias"}
+            continue
+        unpacked.clear()
+        found = torch.autograd.grad(ours.square().sum(), wanted, allow_unused=True, retain_graph=True)
+        right = torch.autograd.grad(theirs.square().sum(), wanted, allow_unused=True, retain_graph=True)
+        for one, other in zip(found, right, strict=True):
+            torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-4)
+        assert len(unpacked) == ("x" in asked)
 
 
 def test_parameters_are_counted_as_what_they_stand_for():

@@ -91,19 +91,34 @@ def parameter_count(parameter: Tensor) -> int:
     return parameter.numel() if state is None else int(torch.Size(state.shape).numel())
 
 
+def _product(x: Tensor, weight: Any, bias: Tensor | None) -> Tensor:
+    """x Wᵀ + b, [..., in] to [..., out] in x's dtype; weight: packed [out, in]."""
+    return torch.nn.functional.linear(x, dequantised(weight).to(x.dtype), None if bias is None else bias.to(x.dtype))
+
+
+def _bias_gradient(out: Tensor, bias: Tensor | None) -> Tensor | None:
+    """Of the sum over rows; out: gradient of the output [..., out]."""
+    return None if bias is None else out.reshape(-1, out.shape[-1]).sum(0).to(bias.dtype)
+
+
 class _Linear4bit(torch.autograd.Function):
-    """y = x Wᵀ + b, W in 4 bits and frozen; it is dequantised once more in the backward pass."""
+    """y = x Wᵀ + b, W in 4 bits and frozen; it is dequantised once more where x has a gradient."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Any, bias: Tensor | None) -> Tensor:
         """x [..., in]; weight: packed [out, in]; returns [..., out] in x's dtype."""
-        ctx.weight = weight
-        bias = None if bias is None else bias.to(x.dtype)
-        return torch.nn.functional.linear(x, dequantised(weight).to(x.dtype), bias)
+        ctx.weight, ctx.bias = weight, bias
+        return _product(x, weight, bias)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        return gradients[0] @ dequantised(ctx.weight).to(gradients[0].dtype), None, None
+        of_x, _, of_bias = ctx.needs_input_grad
+        out = gradients[0]
+        return (
+            out @ dequantised(ctx.weight).to(out.dtype) if of_x else None,
+            None,
+            _bias_gradient(out, ctx.bias) if of_bias else None,
+        )
 
 
 def _linear(layer: Any, x: Tensor) -> Tensor:
@@ -124,26 +139,30 @@ class _LoraLinear4bit(torch.autograd.Function):
         """x [..., in]; weight: packed [out, in]; lora_a [r, in]; lora_b [out, r]; returns [..., out] in x's dtype."""
         rows = x.reshape(-1, x.shape[-1])
         low = rows @ lora_a.to(x.dtype).t()
-        full = dequantised(weight).to(x.dtype)
-        out = rows @ full.t() if bias is None else torch.addmm(bias.to(x.dtype), rows, full.t())
+        out = _product(rows, weight, bias)
         out.addmm_(low, lora_b.to(x.dtype).t(), alpha=scale)
         ctx.save_for_backward(rows, low, lora_a, lora_b)
-        ctx.weight, ctx.scale, ctx.shape = weight, scale, x.shape
+        ctx.weight, ctx.bias, ctx.scale, ctx.shape = weight, bias, scale, x.shape
         return out.view(*x.shape[:-1], out.shape[-1])
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         rows, low, lora_a, lora_b = ctx.saved_tensors
+        of_x, _, of_bias, of_a, of_b, _ = ctx.needs_input_grad
         out = gradients[0].reshape(-1, lora_b.shape[0])
-        low_gradient = (out @ lora_b.to(out.dtype)).mul_(ctx.scale)
-        a_gradient = (low_gradient.t() @ rows).to(lora_a.dtype)
-        b_gradient = (low.t() @ out).t().mul(ctx.scale).to(lora_b.dtype)
-        x_gradient = None
-        if ctx.needs_input_grad[0]:
+        x_gradient = a_gradient = b_gradient = None
+        if of_x or of_a:
+            low_gradient = (out @ lora_b.to(out.dtype)).mul_(ctx.scale)
+        if of_a:
+            a_gradient = (low_gradient.t() @ rows).to(lora_a.dtype)
+        if of_b:
+            b_gradient = (low.t() @ out).t().mul(ctx.scale).to(lora_b.dtype)
+        if of_x:
             x_gradient = out @ dequantised(ctx.weight).to(out.dtype)
             x_gradient.addmm_(low_gradient, lora_a.to(out.dtype))
             x_gradient = x_gradient.view(ctx.shape)
-        return x_gradient, None, None, a_gradient, b_gradient, None
+        bias_gradient = _bias_gradient(out, ctx.bias) if of_bias else None
+        return x_gradient, None, bias_gradient, a_gradient, b_gradient, None
 
 
 def fuse_lora_4bit(model: Any) -> int:
