@@ -8,8 +8,8 @@ from burnish.reports.forgetting import forgetting_context
 from burnish.reports.html import render_report
 from burnish.reports.model_card import render_model_card
 from burnish.reports.rundata import read_run
-from burnish.reports.sections import mixture_rows
 from burnish.reports.terminal import to_text
+from burnish.reports.training import mixture_rows
 from burnish.reports.views import forgetting_view, probe_view
 
 

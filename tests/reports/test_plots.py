@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from burnish.reports import plots
+from burnish.reports import plots, svg
 from burnish.reports.plots import IntervalRow, Series
 
 SVG = "{http://www.w3.org/1999/xhtml}"
@@ -60,7 +60,7 @@ def test_long_lines_are_thinned_out_but_keep_their_end() -> None:
     assert line is not None
     kept = str(line.get("points")).split()
     assert len(kept) <= plots.MAX_POINTS + 1
-    assert float(kept[-1].split(",")[0]) == pytest.approx(plots.WIDE - 24, abs=0.2)
+    assert float(kept[-1].split(",")[0]) == pytest.approx(svg.WIDE - 24, abs=0.2)
 
 
 @settings(max_examples=30, deadline=None)
@@ -94,7 +94,7 @@ def test_heat_maps_draw_a_cell_for_every_count(matrix: list[list[int]]) -> None:
 @given(low=st.floats(-1e9, 1e9), span=st.floats(1e-6, 1e9))
 def test_ticks_are_round_and_cover_the_range(low: float, span: float) -> None:
     high = low + span
-    marks = plots.ticks(low, high)
+    marks = svg.ticks(low, high)
     if high - low < 1e-6 * max(abs(low), abs(high)):  # the sum cannot tell them apart any more
         return
     step = marks[1] - marks[0]

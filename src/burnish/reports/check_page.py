@@ -14,10 +14,10 @@ from burnish.inspection.sample import Item
 from burnish.inspection.shift import Shift
 from burnish.records import DataReport
 from burnish.reports import plots
+from burnish.reports.data import rows_context
 from burnish.reports.html import render_page
 from burnish.reports.maps import MapPoint, map_plot
 from burnish.reports.row_text import row_text
-from burnish.reports.sections import rows_context
 from burnish.reports.text import as_dict, count, one_line, p_value, percent, plural
 from burnish.runs import write_text
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from markupsafe import Markup
 
 from burnish.advice.learning_curve import FARTHEST, LearningCurve
-from burnish.reports.plots import WIDE, _dot, _figure, _line, _num, _text, ticks
+from burnish.reports import svg
 from burnish.reports.text import cut, percent
 
 
@@ -25,12 +25,12 @@ def lines_plot(
 ) -> Markup:
     """Lines from 0 on, named where they end; names that would touch are moved apart."""
     right = max(x for line in lines for x, _ in line.points)
-    x_marks = [mark for mark in ticks(0, right, 5) if mark <= right]
-    y_marks = ticks(0, max(y for line in lines for _, y in line.points), 4)
+    x_marks = [mark for mark in svg.ticks(0, right, 5) if mark <= right]
+    y_marks = svg.ticks(0, max(y for line in lines for _, y in line.points), 4)
 
     def draw(width: int) -> tuple[list[str], float]:
-        height = 300.0 if width == WIDE else 240.0
-        left, end, top, bottom = 64.0, width - (130.0 if width == WIDE else 90.0), 26.0, height - 44.0
+        height = 300.0 if width == svg.WIDE else 240.0
+        left, end, top, bottom = 64.0, width - (130.0 if width == svg.WIDE else 90.0), 26.0, height - 44.0
 
         def x(value: float) -> float:
             return left + (end - left) * value / (right or 1.0)
@@ -38,21 +38,21 @@ def lines_plot(
         def y(value: float) -> float:
             return bottom - (bottom - top) * (value - y_marks[0]) / (y_marks[-1] - y_marks[0])
 
-        out = [_text(4, 14, y_name, "small")]
+        out = [svg.text(4, 14, y_name, "small")]
         for mark in y_marks:
-            out.append(_line(left, y(mark), end, y(mark), "grid"))
-            out.append(_text(left - 8, y(mark) + 4, unit(mark), "small num", "end"))
-        out += [_text(x(mark), bottom + 18, f"{mark:,.6g}", "small num", "middle") for mark in x_marks]
-        out.append(_text((left + end) / 2, height - 6, x_name, "small", "middle"))
+            out.append(svg.line(left, y(mark), end, y(mark), "grid"))
+            out.append(svg.text(left - 8, y(mark) + 4, unit(mark), "small num", "end"))
+        out += [svg.text(x(mark), bottom + 18, f"{mark:,.6g}", "small num", "middle") for mark in x_marks]
+        out.append(svg.text((left + end) / 2, height - 6, x_name, "small", "middle"))
         names = _apart([(y(line.points[-1][1]), line) for line in lines], 16.0)
         for at, line in names:
-            path = " ".join(f"{_num(x(a))},{_num(y(b))}" for a, b in line.points)
+            path = " ".join(f"{svg.num(x(a))},{svg.num(y(b))}" for a, b in line.points)
             kind = "metric" if line.strong else "train"
             out.append(f'<polyline points="{path}" class="curve {kind}"/>')
-            out.append(_text(end + 8, at + 4, cut(line.name, 14), "small strong" if line.strong else "small"))
+            out.append(svg.text(end + 8, at + 4, cut(line.name, 14), "small strong" if line.strong else "small"))
         return out, height
 
-    return _figure(draw, label)
+    return svg.figure(draw, label)
 
 
 def _apart(names: list[tuple[float, Line]], least: float) -> list[tuple[float, Line]]:
@@ -74,11 +74,11 @@ def learning_curve_plot(
     rows = sorted({round(first * (last / first) ** (step / 40)) for step in range(41)})
     found = [curve.forecast(row) for row in rows]
     low = min([one.low for one in found] + [point.value for point in curve.points])
-    y_marks = ticks(max(0.0, low), 1.0, 4)
+    y_marks = svg.ticks(max(0.0, low), 1.0, 4)
     places = _doublings(first, last)
 
     def draw(width: int) -> tuple[list[str], float]:
-        height = 280.0 if width == WIDE else 230.0
+        height = 280.0 if width == svg.WIDE else 230.0
         left, end, top, bottom = 56.0, width - 24.0, 22.0, height - 44.0
 
         def x(value: float) -> float:
@@ -89,27 +89,27 @@ def learning_curve_plot(
 
         out = []
         for mark in y_marks:
-            out.append(_line(left, y(mark), end, y(mark), "grid"))
-            out.append(_text(left - 8, y(mark) + 4, percent(mark, 0), "small num", "end"))
-        shown = places if width == WIDE else places[::2]
-        out += [_text(x(row), bottom + 18, f"{row:,}", "small num", "middle") for row in shown]
-        out.append(_text((left + end) / 2, height - 6, "rows to train on", "small", "middle"))
+            out.append(svg.line(left, y(mark), end, y(mark), "grid"))
+            out.append(svg.text(left - 8, y(mark) + 4, percent(mark, 0), "small num", "end"))
+        shown = places if width == svg.WIDE else places[::2]
+        out += [svg.text(x(row), bottom + 18, f"{row:,}", "small num", "middle") for row in shown]
+        out.append(svg.text((left + end) / 2, height - 6, "rows to train on", "small", "middle"))
         edge = [(one.rows, one.high) for one in found] + [(one.rows, one.low) for one in reversed(found)]
-        band = " ".join(f"{_num(x(a))},{_num(y(b))}" for a, b in edge)
+        band = " ".join(f"{svg.num(x(a))},{svg.num(y(b))}" for a, b in edge)
         out.append(f'<polygon points="{band}" class="bar" fill-opacity="0.18" stroke="none"/>')
-        middle = " ".join(f"{_num(x(one.rows))},{_num(y(one.value))}" for one in found)
+        middle = " ".join(f"{svg.num(x(one.rows))},{svg.num(y(one.value))}" for one in found)
         out.append(f'<polyline points="{middle}" class="curve train"/>')
         if target is not None and y_marks[0] <= target <= y_marks[-1]:
-            out.append(_line(left, y(target), end, y(target), "goal"))
-            out.append(_text(left + 6, y(target) - 6, f"goal {percent(target)}", "small strong"))
+            out.append(svg.line(left, y(target), end, y(target), "goal"))
+            out.append(svg.text(left + 6, y(target) - 6, f"goal {percent(target)}", "small strong"))
         for point in curve.points:
             ends = [y(min(y_marks[-1], max(y_marks[0], point.value + sign * 1.96 * point.error))) for sign in (-1, 1)]
-            out.append(_line(x(point.rows), ends[0], x(point.rows), ends[1], "mark strong"))
+            out.append(svg.line(x(point.rows), ends[0], x(point.rows), ends[1], "mark strong"))
             title = f"{point.rows:,} rows: {percent(point.value)}"
-            out.append(_dot(x(point.rows), y(max(y_marks[0], point.value)), 5, "mark strong", title))
+            out.append(svg.dot(x(point.rows), y(max(y_marks[0], point.value)), 5, "mark strong", title))
         return out, height
 
-    return _figure(draw, label)
+    return svg.figure(draw, label)
 
 
 def _doublings(first: int, last: int) -> list[int]:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from markupsafe import Markup
 
 from burnish.reports.calibration import calibration_context
+from burnish.reports.data import data_context
 from burnish.reports.forgetting import forgetting_context
 from burnish.reports.power import power_sentence
 from burnish.reports.prompts import prompts_context
@@ -26,15 +27,14 @@ from burnish.reports.sections import (
     cases_context,
     comparison_context,
     confidence_context,
-    data_context,
     reproduce_context,
     tiles,
-    training_context,
     verdict_context,
     weaknesses_context,
 )
 from burnish.reports.slices import slices_context
 from burnish.reports.text import clean, count, cut_noted, metric_name, moment, percent, seconds
+from burnish.reports.training import training_context
 from burnish.runs import write_text
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from markupsafe import Markup
 
-from burnish.reports.plots import WIDE, _dot, _figure, _num, _text
+from burnish.reports import svg
 
 COLOURS = 8  # classes c0 to c7 of the style sheet; groups beyond share them, so each has its number, too
 
@@ -32,7 +32,7 @@ def map_plot(points: Sequence[MapPoint], *, label: str) -> Markup:
     range_x, range_y = (max(xs) - least_x) or 1.0, (max(ys) - least_y) or 1.0
 
     def draw(width: int) -> tuple[list[str], float]:
-        height = 520.0 if width == WIDE else 340.0
+        height = 520.0 if width == svg.WIDE else 340.0
         room = 14.0
 
         def x(value: float) -> float:
@@ -43,13 +43,13 @@ def map_plot(points: Sequence[MapPoint], *, label: str) -> Markup:
 
         out = []
         for point in sorted(points, key=lambda point: point.marked):
-            radius = (3.0 if width == WIDE else 2.0) + 2.5 * point.marked
+            radius = (3.0 if width == svg.WIDE else 2.0) + 2.5 * point.marked
             kind = f"spot c{point.group % COLOURS}" + (" marked" if point.marked else "")
-            out.append(_dot(x(point.x), y(point.y), radius, kind, point.title if width == WIDE else ""))
+            out.append(svg.dot(x(point.x), y(point.y), radius, kind, point.title if width == svg.WIDE else ""))
         for group in sorted({point.group for point in points}):
             own = [point for point in points if point.group == group]
             across, down = x(median(point.x for point in own)), y(median(point.y for point in own))
-            out.append(_text(float(_num(across)), down + 5, str(group + 1), "strong halo", "middle"))
+            out.append(svg.text(float(svg.num(across)), down + 5, str(group + 1), "strong halo", "middle"))
         return out, height
 
-    return _figure(draw, label)
+    return svg.figure(draw, label)

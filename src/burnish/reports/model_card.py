@@ -20,7 +20,7 @@ from burnish.reports.power import power_sentence
 from burnish.reports.prompts import prompts_sentences
 from burnish.reports.retrieval import retrieval_sentences
 from burnish.reports.rundata import RunData, read_run
-from burnish.reports.sections import mixture_rows, token_saving, training_facts
+from burnish.reports.sections import token_saving
 from burnish.reports.slices import slices_sentence
 from burnish.reports.text import (
     as_text,
@@ -37,6 +37,7 @@ from burnish.reports.text import (
     points,
     seconds,
 )
+from burnish.reports.training import mixture_rows, training_facts
 from burnish.runs import write_text
 
 # Catalogue models by the name that model hubs know them by.

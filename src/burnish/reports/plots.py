@@ -15,10 +15,9 @@ from typing import NamedTuple
 
 from markupsafe import Markup, escape
 
+from burnish.reports import svg
 from burnish.reports.text import clean, count, cut, percent, points
 
-WIDE = 760
-NARROW = 340
 MOST_NAMED = 16  # rows of a heat map that fit with their names
 MAX_POINTS = 400  # of one line; more are thinned out evenly
 
@@ -50,60 +49,11 @@ class Dot(NamedTuple):
     title: str
 
 
-def _num(value: float) -> str:
-    return f"{value:.1f}".rstrip("0").rstrip(".")
-
-
-def _text(x: float, y: float, text: str, kind: str = "", anchor: str = "start") -> str:
-    return f'<text x="{_num(x)}" y="{_num(y)}" class="t {kind}" text-anchor="{anchor}">{escape(clean(text))}</text>'
-
-
-def _line(x1: float, y1: float, x2: float, y2: float, kind: str) -> str:
-    return f'<line x1="{_num(x1)}" y1="{_num(y1)}" x2="{_num(x2)}" y2="{_num(y2)}" class="{kind}"/>'
-
-
-def _rect(x: float, y: float, width: float, height: float, kind: str, title: str = "", more: str = "") -> str:
-    tip = f"<title>{escape(clean(title))}</title>" if title else ""
-    size = f'width="{_num(max(0.0, width))}" height="{_num(max(0.0, height))}"'
-    return f'<rect x="{_num(x)}" y="{_num(y)}" {size} class="{kind}"{more}>{tip}</rect>'
-
-
-def _dot(x: float, y: float, radius: float, kind: str, title: str = "") -> str:
-    tip = f"<title>{escape(clean(title))}</title>" if title else ""
-    return f'<circle cx="{_num(x)}" cy="{_num(y)}" r="{_num(radius)}" class="{kind}">{tip}</circle>'
-
-
-def _figure(draw: Callable[[int], tuple[list[str], float]], label: str) -> Markup:
-    """Both widths of one plot; the style sheet shows one of them."""
-    parts = []
-    for width, kind in ((WIDE, "wide"), (NARROW, "narrow")):
-        body, height = draw(width)
-        parts.append(
-            f'<svg class="plot {kind}" viewBox="0 0 {width} {_num(height)}" role="img" '
-            f'aria-label="{escape(clean(label))}">{"".join(body)}</svg>'
-        )
-    return Markup("".join(parts))  # every piece above is escaped
-
-
-def ticks(low: float, high: float, about: int = 5) -> list[float]:
-    """Round numbers that cover [low, high]: steps of 1, 2 or 5 times a power of ten."""
-    if not (math.isfinite(low) and math.isfinite(high)):
-        return [0.0, 1.0]
-    if high - low <= 1e-9 * max(1.0, abs(low), abs(high)):  # one value: any axis will do
-        return [low, low + max(1.0, 1e-6 * abs(low))]
-    rough = (high - low) / max(1, about)
-    power = 10.0 ** math.floor(math.log10(rough))
-    step = next(power * factor for factor in (1, 2, 5, 10) if power * factor >= rough * 0.999)
-    first = math.floor(low / step + 1e-9)
-    last = math.ceil(high / step - 1e-9)
-    return [round(index * step, 12) for index in range(first, last + 1)]
-
-
 def interval_plot(rows: Sequence[IntervalRow], *, target: float | None = None, label: str) -> Markup:
     """Values in [0, 1] with their intervals on an axis from 0 to 100%; target: a dashed line."""
     goal = None if target is None else (target, f"goal {percent(target, 0)}")
     axis = _Axis([0.0, 0.25, 0.5, 0.75, 1.0], lambda tick: percent(tick, 0), percent, zero=False)
-    return _figure(lambda width: _intervals(rows, axis, goal, width), label)
+    return svg.figure(lambda width: _intervals(rows, axis, goal, width), label)
 
 
 def difference_plot(rows: Sequence[IntervalRow], *, margin: float | None, label: str) -> Markup:
@@ -111,12 +61,12 @@ def difference_plot(rows: Sequence[IntervalRow], *, margin: float | None, label:
     edges = [0.0, margin or 0.0, *(row.low for row in rows), *(row.high for row in rows)]
     goal = (margin, f"needed {points(margin)}") if margin else None
     axis = _Axis(
-        ticks(min(edges), max(edges)),
+        svg.ticks(min(edges), max(edges)),
         lambda tick: points(tick).removesuffix(".0") if tick else "0",
         points,
         zero=True,
     )
-    return _figure(lambda width: _intervals(rows, axis, goal, width), label)
+    return svg.figure(lambda width: _intervals(rows, axis, goal, width), label)
 
 
 class _Axis(NamedTuple):
@@ -132,7 +82,7 @@ def _intervals(
     rows: Sequence[IntervalRow], axis: _Axis, goal: tuple[float, str] | None, width: int
 ) -> tuple[list[str], float]:
     """One row a system: on a wide screen name, mark and numbers side by side, on a narrow one the mark below."""
-    wide = width == WIDE
+    wide = width == svg.WIDE
     left, right = (150.0, 545.0) if wide else (20.0, width - 20.0)
     top, step = (26.0 if goal else 8.0), (38.0 if wide else 54.0)
     bottom = top + step * len(rows)
@@ -146,25 +96,25 @@ def _intervals(
     out = []
     for tick in axis.marks:
         kind = "axis" if axis.zero and tick == 0 else "grid"
-        out += [_line(x(tick), y1, x(tick), y2, kind) for y1, y2 in bands]
-        out.append(_text(x(tick), bottom + 18, axis.tick(tick), "small", "middle"))
+        out += [svg.line(x(tick), y1, x(tick), y2, kind) for y1, y2 in bands]
+        out.append(svg.text(x(tick), bottom + 18, axis.tick(tick), "small", "middle"))
     if goal is not None:
         at, words = goal
-        out += [_line(x(at), y1, x(at), y2, "goal") for y1, y2 in bands]
-        out.append(_line(x(at), top - 8, x(at), top, "goal"))
+        out += [svg.line(x(at), y1, x(at), y2, "goal") for y1, y2 in bands]
+        out.append(svg.line(x(at), top - 8, x(at), top, "goal"))
         room = len(words) * 4.2
         anchor = "start" if x(at) < room else "end" if x(at) > width - room else "middle"
-        out.append(_text(x(at), top - 12, words, "small strong", anchor))
+        out.append(svg.text(x(at), top - 12, words, "small strong", anchor))
     for index, row in enumerate(rows):
         middle = top + step * index + (step / 2 if wide else 38.0)
         kind = "strong" if row.strong else ""
         numbers = f"{axis.value(row.value)} ({axis.value(row.low)} to {axis.value(row.high)})"
         if wide:
-            out.append(_text(left - 14, middle + 5, cut(row.name, 16), kind, "end"))
-            out.append(_text(right + 16, middle + 5, numbers, f"num {kind}"))
+            out.append(svg.text(left - 14, middle + 5, cut(row.name, 16), kind, "end"))
+            out.append(svg.text(right + 16, middle + 5, numbers, f"num {kind}"))
         else:
-            out.append(_text(4, middle - 18, cut(row.name, 14), kind))
-            out.append(_text(width - 4, middle - 18, numbers, f"num {kind}", "end"))
+            out.append(svg.text(4, middle - 18, cut(row.name, 14), kind))
+            out.append(svg.text(width - 4, middle - 18, numbers, f"num {kind}", "end"))
         out.append(_whisker(x, row, middle, f"{row.name}: {numbers}"))
     return out, bottom + 26
 
@@ -172,11 +122,11 @@ def _intervals(
 def _whisker(x: Callable[[float], float], row: IntervalRow, middle: float, title: str) -> str:
     kind = "mark strong" if row.strong else "mark"
     low, high = x(row.low), x(row.high)
-    caps = "".join(_line(end, middle - 5, end, middle + 5, kind) for end in (low, high))
+    caps = "".join(svg.line(end, middle - 5, end, middle + 5, kind) for end in (low, high))
     return (
-        _line(low, middle, high, middle, kind)
+        svg.line(low, middle, high, middle, kind)
         + caps
-        + _dot(x(row.value), middle, 6 if row.strong else 5, kind, title)
+        + svg.dot(x(row.value), middle, 6 if row.strong else 5, kind, title)
     )
 
 
@@ -194,15 +144,15 @@ def line_plot(
     if not everything:
         return Markup("")
     xs, ys = [x for x, _ in everything], [y for _, y in everything]
-    x_marks = [0.0, 0.25, 0.5, 0.75, 1.0] if diagonal else ticks(min(0.0, min(xs)), max(xs), 5)
+    x_marks = [0.0, 0.25, 0.5, 0.75, 1.0] if diagonal else svg.ticks(min(0.0, min(xs)), max(xs), 5)
     if all(x == int(x) for x in xs):  # steps: no half ones
         x_marks = [x for x in x_marks if x == int(x)] or x_marks
     floor = 0.0 if min(ys) >= 0 and min(ys) < 0.4 * max(ys) else min(ys)
-    y_marks = [0.0, 0.25, 0.5, 0.75, 1.0] if share else ticks(floor, max(ys), 4)
+    y_marks = [0.0, 0.25, 0.5, 0.75, 1.0] if share else svg.ticks(floor, max(ys), 4)
     x_high = max(xs) if not diagonal else 1.0
 
     def draw(width: int) -> tuple[list[str], float]:
-        height = 260.0 if width == WIDE else 220.0
+        height = 260.0 if width == svg.WIDE else 220.0
         left, right, top, bottom = 50.0, width - 24.0, 18.0, height - 44.0
 
         def x(value: float) -> float:
@@ -213,21 +163,23 @@ def line_plot(
 
         out = []
         for tick in y_marks:
-            out.append(_line(left, y(tick), right, y(tick), "grid"))
-            out.append(_text(left - 8, y(tick) + 4, percent(tick, 0) if share else f"{tick:g}", "small num", "end"))
+            out.append(svg.line(left, y(tick), right, y(tick), "grid"))
+            out.append(
+                svg.text(left - 8, y(tick) + 4, percent(tick, 0) if share else f"{tick:g}", "small num", "end")
+            )
         for tick in (tick for tick in x_marks if tick <= x_high):
             name = percent(tick, 0) if diagonal else f"{tick:,.6g}"
-            out.append(_text(x(tick), bottom + 18, name, "small num", "middle"))
-        out.append(_text((left + right) / 2, height - 6, x_name, "small", "middle"))
+            out.append(svg.text(x(tick), bottom + 18, name, "small num", "middle"))
+        out.append(svg.text((left + right) / 2, height - 6, x_name, "small", "middle"))
         if diagonal:
-            out.append(_line(x(0), y(0), x(1), y(1), "goal"))
+            out.append(svg.line(x(0), y(0), x(1), y(1), "goal"))
         if best is not None and x_marks[0] <= best <= x_high:
-            out.append(_line(x(best), top - 4, x(best), bottom, "goal"))
+            out.append(svg.line(x(best), top - 4, x(best), bottom, "goal"))
             anchor = "end" if x(best) > width * 0.7 else "start"
-            out.append(_text(x(best) + (-6 if anchor == "end" else 6), top + 6, "kept", "small strong", anchor))
+            out.append(svg.text(x(best) + (-6 if anchor == "end" else 6), top + 6, "kept", "small strong", anchor))
         return [*out, *(_curve(line, x, y, share) for line in series)], height
 
-    return _figure(draw, label)
+    return svg.figure(draw, label)
 
 
 def _curve(line: Series, x: Callable[[float], float], y: Callable[[float], float], share: bool) -> str:
@@ -236,12 +188,12 @@ def _curve(line: Series, x: Callable[[float], float], y: Callable[[float], float
     kept = finite[::stride]
     if finite and kept[-1] != finite[-1]:
         kept.append(finite[-1])
-    path = " ".join(f"{_num(x(a))},{_num(y(b))}" for a, b in kept)
+    path = " ".join(f"{svg.num(x(a))},{svg.num(y(b))}" for a, b in kept)
     out = f'<polyline points="{path}" class="curve {line.kind}"/>'
     if line.kind != "train":
         for a, b in kept:
             value = percent(b) if share else f"{b:.4g}"
-            out += _dot(x(a), y(b), 4, f"marker {line.kind}", f"{line.name} at {a:,.6g}: {value}")
+            out += svg.dot(x(a), y(b), 4, f"marker {line.kind}", f"{line.name} at {a:,.6g}: {value}")
     return out
 
 
@@ -264,11 +216,11 @@ def scatter_plot(
     low, high = (-0.5, len(categories) - 0.5) if categories else (min(xs), max(xs))
     room = 0.05 * (high - low) or 0.5
     low, high = (low, high) if categories else (low - room, high + room)
-    y_marks = ticks(min(ys), max(ys), 4)
+    y_marks = svg.ticks(min(ys), max(ys), 4)
     x_marks = _marks(low, high, log, categories)
 
     def draw(width: int) -> tuple[list[str], float]:
-        height = 240.0 if width == WIDE else 220.0
+        height = 240.0 if width == svg.WIDE else 220.0
         left, right, top, bottom = 62.0, width - 24.0, 24.0, height - 44.0
 
         def x(value: float) -> float:
@@ -277,18 +229,18 @@ def scatter_plot(
         def y(value: float) -> float:
             return bottom - (bottom - top) * (value - y_marks[0]) / (y_marks[-1] - y_marks[0])
 
-        out = [_text(4, 14, y_name, "small")]
+        out = [svg.text(4, 14, y_name, "small")]
         for tick in y_marks:
-            out.append(_line(left, y(tick), right, y(tick), "grid"))
-            out.append(_text(left - 8, y(tick) + 4, percent(tick) if share else f"{tick:g}", "small num", "end"))
-        out += [_text(x(at), bottom + 18, cut(name, 14), "small num", "middle") for at, name in x_marks]
-        out.append(_text((left + right) / 2, height - 6, x_name, "small", "middle"))
+            out.append(svg.line(left, y(tick), right, y(tick), "grid"))
+            out.append(svg.text(left - 8, y(tick) + 4, percent(tick) if share else f"{tick:g}", "small num", "end"))
+        out += [svg.text(x(at), bottom + 18, cut(name, 14), "small num", "middle") for at, name in x_marks]
+        out.append(svg.text((left + right) / 2, height - 6, x_name, "small", "middle"))
         for dot in sorted(finite, key=lambda dot: dot.kind == "best"):
             kind = {"pruned": "marker", "best": "mark strong"}.get(dot.kind, "marker metric")
-            out.append(_dot(x(place(dot.x)), y(dot.y), 6 if dot.kind == "best" else 4, kind, dot.title))
+            out.append(svg.dot(x(place(dot.x)), y(dot.y), 6 if dot.kind == "best" else 4, kind, dot.title))
         return out, height
 
-    return _figure(draw, label)
+    return svg.figure(draw, label)
 
 
 def _marks(low: float, high: float, log: bool, categories: Sequence[str]) -> list[tuple[float, str]]:
@@ -296,7 +248,7 @@ def _marks(low: float, high: float, log: bool, categories: Sequence[str]) -> lis
     if categories:
         return [(float(index), name) for index, name in enumerate(categories)]
     if not log:
-        return [(tick, f"{tick:g}") for tick in ticks(low, high, 5) if low <= tick <= high]
+        return [(tick, f"{tick:g}") for tick in svg.ticks(low, high, 5) if low <= tick <= high]
     decades = range(math.floor(low), math.ceil(high) + 1)
     marks = [math.log10(factor) + power for power in decades for factor in ((1, 2, 5) if high - low < 2.5 else (1,))]
     return [(mark, f"{10**mark:.3g}") for mark in marks if low <= mark <= high]
@@ -311,23 +263,23 @@ def bar_plot(rows: Sequence[tuple[str, float]], *, label: str, unit: Callable[[f
     longest = max((len(unit(value)) for _, value in rows), default=0)
 
     def draw(width: int) -> tuple[list[str], float]:
-        wide = width == WIDE
+        wide = width == svg.WIDE
         left, step = (230.0 if wide else 128.0), 24.0
         right = width - 16.0 - 8.0 * longest
         out = []
         for index, row in enumerate(shown):
             y = 4 + step * index
             if row is None:
-                out.append(_text(left - 10, y + 16, f"… {len(rows) - 22:,} more …", "small", "end"))
+                out.append(svg.text(left - 10, y + 16, f"… {len(rows) - 22:,} more …", "small", "end"))
                 continue
             name, value = row
             size = max(2.0 if value > 0 else 0.0, (right - left) * value / most)
-            out.append(_text(left - 10, y + 16, cut(name, 27 if wide else 14), "small", "end"))
-            out.append(_rect(left, y + 4, size, step - 8, "bar", f"{name}: {unit(value)}"))
-            out.append(_text(left + size + 8, y + 16, unit(value), "small num"))
+            out.append(svg.text(left - 10, y + 16, cut(name, 27 if wide else 14), "small", "end"))
+            out.append(svg.rect(left, y + 4, size, step - 8, "bar", f"{name}: {unit(value)}"))
+            out.append(svg.text(left + size + 8, y + 16, unit(value), "small num"))
         return out, step * len(shown) + 8
 
-    return _figure(draw, label)
+    return svg.figure(draw, label)
 
 
 def histogram(bins: Sequence[tuple[float, float, int]], *, x_name: str, label: str) -> Markup:
@@ -339,22 +291,22 @@ def histogram(bins: Sequence[tuple[float, float, int]], *, x_name: str, label: s
         left, right, top, bottom = 50.0, width - 16.0, 12.0, height - 44.0
         step = (right - left) / max(1, len(bins))
         out = []
-        for tick in ticks(0, most, 3):
-            y = bottom - (bottom - top) * tick / ticks(0, most, 3)[-1]
-            out.append(_line(left, y, right, y, "grid"))
-            out.append(_text(left - 8, y + 4, count(tick), "small num", "end"))
-        every = max(1, math.ceil(len(bins) / (10 if width == WIDE else 5)))
+        for tick in svg.ticks(0, most, 3):
+            y = bottom - (bottom - top) * tick / svg.ticks(0, most, 3)[-1]
+            out.append(svg.line(left, y, right, y, "grid"))
+            out.append(svg.text(left - 8, y + 4, count(tick), "small num", "end"))
+        every = max(1, math.ceil(len(bins) / (10 if width == svg.WIDE else 5)))
         for index, (low, high, number) in enumerate(bins):
-            size = (bottom - top) * number / ticks(0, most, 3)[-1]
+            size = (bottom - top) * number / svg.ticks(0, most, 3)[-1]
             size = max(size, 1.5 if number else 0.0)
             tip = f"{low:,.6g} to {high:,.6g}: {number:,}"
-            out.append(_rect(left + step * index + 1, bottom - size, step - 2, size, "bar", tip))
+            out.append(svg.rect(left + step * index + 1, bottom - size, step - 2, size, "bar", tip))
             if index % every == 0:
-                out.append(_text(left + step * index, bottom + 18, f"{low:,.6g}", "small num", "middle"))
-        out.append(_text((left + right) / 2, height - 6, x_name, "small", "middle"))
+                out.append(svg.text(left + step * index, bottom + 18, f"{low:,.6g}", "small num", "middle"))
+        out.append(svg.text((left + right) / 2, height - 6, x_name, "small", "middle"))
         return out, height
 
-    return _figure(draw, label)
+    return svg.figure(draw, label)
 
 
 def heat_map(rows: Sequence[str], columns: Sequence[str], matrix: Sequence[Sequence[float]], *, label: str) -> Markup:
@@ -362,27 +314,27 @@ def heat_map(rows: Sequence[str], columns: Sequence[str], matrix: Sequence[Seque
     named = len(rows) <= MOST_NAMED
 
     def draw(width: int) -> tuple[list[str], float]:
-        wide = width == WIDE
+        wide = width == svg.WIDE
         side = (190.0 if wide else 96.0) if named else 20.0
         right = (84.0 if wide else 58.0) if named else 8.0  # the last column's name leans over it
         cell = min(44.0, (width - side - right) / max(1, len(columns)))
         longest = max(len(cut(column, 18 if wide else 10)) for column in columns)
         top = 24.0 + (8.0 + 5.8 * longest if named else 0.0)  # 45 degrees: 0.71 of a width of about 8 a character
-        out = [_text(side, 14, "answer given →", "small")]
+        out = [svg.text(side, 14, "answer given →", "small")]
         for j, column in enumerate(columns if named else ()):
             x = side + cell * (j + 0.5)
-            turn = f'transform="rotate(-45 {_num(x)} {_num(top - 6)})"'
+            turn = f'transform="rotate(-45 {svg.num(x)} {svg.num(top - 6)})"'
             name = escape(clean(cut(column, 18 if wide else 10)))
-            out.append(f'<text x="{_num(x)}" y="{_num(top - 6)}" class="t small" {turn}>{name}</text>')
+            out.append(f'<text x="{svg.num(x)}" y="{svg.num(top - 6)}" class="t small" {turn}>{name}</text>')
         for i, row in enumerate(matrix):
             y = top + cell * i
             if named:
-                out.append(_text(side - 8, y + cell / 2 + 4, cut(rows[i], 22 if wide else 10), "small", "end"))
+                out.append(svg.text(side - 8, y + cell / 2 + 4, cut(rows[i], 22 if wide else 10), "small", "end"))
             out += _cells(rows[i], columns, row, side, y, cell, named)
-        out.append(_rect(side, top, cell * len(columns), cell * len(rows), "frame"))
+        out.append(svg.rect(side, top, cell * len(columns), cell * len(rows), "frame"))
         return out, top + cell * len(rows) + 8
 
-    return _figure(draw, label)
+    return svg.figure(draw, label)
 
 
 def _cells(
@@ -397,8 +349,8 @@ def _cells(
         tip = f"{target} answered as {columns[j]}: {count(number)} of {count(total)}"
         kind = "cell right" if columns[j] == target else "cell wrong"
         shade = f' fill-opacity="{0.18 + 0.82 * number / total:.2f}"'
-        out.append(_rect(x + cell * j + 0.5, y + 0.5, cell - 1, cell - 1, kind, tip, shade))
+        out.append(svg.rect(x + cell * j + 0.5, y + 0.5, cell - 1, cell - 1, kind, tip, shade))
         if named and cell >= 15:
             ink = "small num onfill" if number / total > 0.55 else "small num inked"
-            out.append(_text(x + cell * (j + 0.5), y + cell / 2 + 4, count(number), ink, "middle"))
+            out.append(svg.text(x + cell * (j + 0.5), y + cell / 2 + 4, count(number), ink, "middle"))
     return out

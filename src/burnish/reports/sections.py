@@ -18,7 +18,6 @@ from burnish.reports.text import (
     as_text,
     count,
     cut_noted,
-    megabytes,
     metric_name,
     metric_phrase,
     one_line,
@@ -249,81 +248,6 @@ def weaknesses_context(data: RunData) -> Context | None:
     return context if context["matrix"] or context["tables"] else None
 
 
-def training_context(data: RunData) -> Context | None:
-    """Loss curves, the metric on validation, over-fitting and what training cost."""
-    lines = summary.curves(data.history, data.metric)
-    result = data.run.get("training") or {}
-    if not (any(lines) or result):
-        return None
-    loss = [
-        plots.Series("training loss", "train", lines.train),
-        plots.Series("validation loss", "validation", lines.validation),
-    ]
-    best = result.get("best_step")
-    name = f"{metric_name(data.metric)} on validation examples"
-    return {
-        "loss": plots.line_plot(loss, x_name="step", best=best, label="Training and validation loss by step")
-        if lines.train or lines.validation
-        else None,
-        "metric": plots.line_plot(
-            [plots.Series(name, "metric", lines.metric)],
-            x_name="step",
-            best=best,
-            share=True,
-            label=f"{name} by step",
-        )
-        if lines.metric
-        else None,
-        "has_validation": bool(lines.validation),
-        "overfit": str(result.get("overfit") or "").removeprefix("Over-fitting: "),
-        "known": bool(result),
-        "facts": training_facts(result),
-        "mixture": mixture_rows(data),
-    }
-
-
-def mixture_rows(data: RunData) -> list[Context]:
-    """What an epoch held: the task's rows and those of further data sets; empty without any."""
-    parts = [part for part in data.run.get("mixture") or () if isinstance(part, Mapping) and part.get("per_epoch")]
-    if not parts:
-        return []
-    rest = 1 - sum(float(part["share_of_epoch"]) for part in parts)
-    own = round(sum(part["per_epoch"] for part in parts) * rest / max(1e-9, 1 - rest))
-    words = {"base": "the untuned model's own", "given": "given"}
-    return [
-        {"name": "the task", "per_epoch": own, "share": rest, "answers": "given"},
-        *(
-            {
-                "name": as_text(part.get("name"), VALUE_CHARACTERS),
-                "per_epoch": int(part["per_epoch"]),
-                "share": float(part["share_of_epoch"]),
-                "answers": words.get(str(part.get("answers")), ""),
-            }
-            for part in parts
-        ),
-    ]
-
-
-def training_facts(result: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """What training did and cost, from run.json's `training`."""
-    facts = []
-    if steps := result.get("steps"):
-        early = ", stopped early" if result.get("stopped_early") else ""
-        facts.append(("Steps", f"{count(steps)}{early}; step {count(result.get('best_step'))} was kept"))
-    if result.get("trainable_parameters") and result.get("total_parameters"):
-        share = result["trainable_parameters"] / result["total_parameters"]
-        facts.append(("Trained parameters", f"{count(result['trainable_parameters'])} ({share:.2%} of the model)"))
-    if result.get("train_tokens"):
-        labelled = f", {count(result.get('labelled_tokens'))} of them labelled"
-        facts.append(("Tokens", f"{count(result['train_tokens'])}{labelled}"))
-    if took := result.get("seconds"):
-        speed = f" ({count(result['train_tokens'] / took)} tokens/s)" if result.get("train_tokens") else ""
-        facts.append(("Time", seconds(took) + speed))
-    if memory := result.get("peak_memory_mb"):
-        facts.append(("Peak memory", megabytes(memory)))
-    return facts
-
-
 def confidence_context(data: RunData) -> Context | None:
     """What would be if unsure answers went to a person, and how far confidence can be believed."""
     answers = list(data.predictions.get(data.candidate or data.baseline, {}).values())
@@ -341,51 +265,6 @@ def confidence_context(data: RunData) -> Context | None:
             diagonal=True,
             label="Measured quality by confidence; on the dashed line confidence is exactly right",
         ),
-    }
-
-
-def data_context(data: RunData) -> Context | None:
-    """Rows, splits, classes, lengths, findings, the sealed test."""
-    if not (data.data or data.split):
-        return None
-    return {
-        "rows": data.data.get("rows"),
-        "splits": [(name, _size(data.split[name])) for name in ("train", "validation", "test") if name in data.split],
-        "sealed_hash": str(data.split.get("sealed_hash") or ""),
-        "looks": data.verdict.get("looks", data.split.get("looks")),
-        **rows_context(data.data),
-    }
-
-
-def rows_context(report: Mapping[str, Any]) -> Context:
-    """Classes, lengths and findings of a data check; report: a DataReport as a mapping."""
-    stats = report.get("stats") or {}
-    classes = summary.class_counts(stats)
-    bins = summary.token_histogram(stats)
-    return {
-        "classes": plots.bar_plot(classes, label="Examples of each class") if classes else None,
-        "class_count": len(classes),
-        "length_facts": choices.pair_facts(stats) + summary.token_facts(stats),
-        "lengths": plots.histogram(bins, x_name="tokens", label="Length of the examples in tokens") if bins else None,
-        "findings": [_finding(finding) for finding in report.get("findings") or ()],
-    }
-
-
-def _size(part: object) -> int:
-    if isinstance(part, Mapping):
-        part = part.get("ids") or part.get("examples") or part.get("count") or ()
-    return part if isinstance(part, int) else len(part) if isinstance(part, list | tuple | dict) else 0
-
-
-def _finding(finding: Mapping[str, Any]) -> Context:
-    rows = [f"{row.get('file')}:{row.get('line')}" for row in finding.get("rows") or ()]
-    return {
-        "severity": str(finding.get("severity") or "info"),
-        "message": cut_noted(str(finding.get("message") or finding.get("kind")), INPUT_CHARACTERS),
-        "why": str(finding.get("why") or ""),
-        "advice": str(finding.get("advice") or ""),
-        "rows": rows[:10],
-        "more": max(0, int(finding.get("count") or 0) - min(10, len(rows))) if rows else 0,
     }
 
 
