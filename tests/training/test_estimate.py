@@ -17,6 +17,8 @@ from hypothesis import strategies as st
 import burnish
 from burnish.errors import ConfigError, ModelError
 from burnish.models.adapters import attach_adapter
+from burnish.models.load import load_model
+from burnish.models.packed import packed_weight, packing_limit
 from burnish.models.token_losses import TokenLosses
 from burnish.training.batches import collate
 from burnish.training.devices import GIB, Device, gpu_names, named_gpu
@@ -207,6 +209,30 @@ def test_parts_of_a_lora_by_hand() -> None:
     assert memory.adapter == memory.gradients == 4 * 8 * 30 * linear
     assert memory.optimizer == 2 * memory.adapter
     assert memory.total == pytest.approx(sum(memory))
+
+
+def test_blocks_are_counted_where_they_are_made() -> None:
+    plenty = replace(CPU, packing=4 * GIB)
+    linear, head = SMALL.linear_weights, SMALL.vocabulary * SMALL.hidden
+    for setup, expected in (
+        (Setup(r=8), 2 * 4 * (linear + head)),
+        (Setup("ia3", dtype="bfloat16"), 2 * 2 * (linear + head)),
+        (Setup("qlora"), 2 * 4 * head),
+        (Setup("full"), 0),
+        (Setup(devices=2), 0),
+    ):
+        assert memory_of(SMALL, setup, work(), plenty).blocks == expected
+        assert memory_of(SMALL, setup, work(), CPU).blocks == 0
+    short = replace(CPU, packing=2 * 4 * (linear + head) - 1)
+    assert memory_of(SMALL, Setup(r=8), work(), short).blocks == 0
+
+
+@pytest.mark.model
+def test_blocks_are_those_of_the_model() -> None:
+    loaded = load_model("smollm2-135m-instruct", dtype="float32")
+    sizes = [2 * m.weight.nbytes for m in loaded.model.modules() if packed_weight(m) is not None]
+    machine = replace(CPU, packing=packing_limit())
+    assert memory_of(SMALL, Setup(r=8), work(), machine).blocks == sum(sizes) > 0
 
 
 def test_qlora_packs_the_layers_alone() -> None:

@@ -7,6 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from burnish.models.packed import PackedWeight
+
 # Scores computed at a time. On CPU 32 MB in float32, which a processor's last cache holds; elsewhere 512 MB, since
 # each part reads the head's weights once: with fewer rows that reading would take longer than the products.
 CHUNK_ELEMENTS = 2**23
@@ -23,14 +25,18 @@ class _LinearCrossEntropy(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx: Any, hidden: Tensor, weight: Tensor, targets: Tensor) -> Tensor:
+    def forward(ctx: Any, hidden: Tensor, weight: Tensor, targets: Tensor, packed: PackedWeight | None) -> Tensor:
         losses = torch.empty(len(hidden), dtype=torch.float32, device=hidden.device)
         now = ctx.needs_input_grad[0] and not ctx.needs_input_grad[1]
         gradient = torch.empty_like(hidden) if now else None
         for part in _chunks(len(hidden), weight):
-            losses[part], scores_gradient = _losses(hidden[part], weight, targets[part], gradient=now)
+            losses[part], scores_gradient = _losses(hidden[part], weight, targets[part], packed, gradient=now)
             if gradient is not None:
-                gradient[part] = scores_gradient.to(weight.dtype) @ weight
+                scores_gradient = scores_gradient.to(weight.dtype)
+                if packed is None:
+                    gradient[part] = scores_gradient @ weight
+                else:
+                    gradient[part] = packed.back(scores_gradient, weight)
         ctx.known = now
         ctx.save_for_backward(hidden if gradient is None else gradient, weight, targets)
         return losses
@@ -40,23 +46,28 @@ class _LinearCrossEntropy(torch.autograd.Function):
         first, weight, targets = ctx.saved_tensors
         upstream_N1 = upstream[0][:, None]
         if ctx.known:
-            return first * upstream_N1.to(first.dtype), None, None
+            return first * upstream_N1.to(first.dtype), None, None, None
         hidden_gradient = torch.empty_like(first)
         weight_gradient = torch.zeros_like(weight, dtype=torch.float32)
         for part in _chunks(len(first), weight):
-            _, scores_gradient = _losses(first[part], weight, targets[part], gradient=True)
+            _, scores_gradient = _losses(first[part], weight, targets[part], None, gradient=True)
             scores_gradient = scores_gradient.mul_(upstream_N1[part]).to(weight.dtype)
             hidden_gradient[part] = scores_gradient @ weight
             weight_gradient += (scores_gradient.t() @ first[part]).float()
-        return hidden_gradient, weight_gradient.to(weight.dtype), None
+        return hidden_gradient, weight_gradient.to(weight.dtype), None, None
 
 
-def linear_cross_entropy(hidden_ND: Tensor, weight_VD: Tensor, targets_N: Tensor) -> Tensor:
+def linear_cross_entropy(
+    hidden_ND: Tensor, weight_VD: Tensor, targets_N: Tensor, packed: PackedWeight | None = None
+) -> Tensor:
     """-log softmax(hidden weightᵀ) at each target [N], in float32; gradients flow to hidden and a trained weight.
 
-    Equal to cross_entropy(hidden @ weight.T, targets, reduction="none") with the scores taken in float32.
+    Equal to cross_entropy(hidden @ weight.T, targets, reduction="none") with the scores taken in float32. packed: a
+    frozen weight's, to multiply by.
     """
-    losses: Tensor = _LinearCrossEntropy.apply(hidden_ND, weight_VD, targets_N)  # type: ignore[no-untyped-call]
+    losses: Tensor = _LinearCrossEntropy.apply(  # type: ignore[no-untyped-call]
+        hidden_ND, weight_VD, targets_N, packed
+    )
     return losses
 
 
@@ -68,9 +79,11 @@ def _chunks(rows: int, weight: Tensor) -> list[slice]:
     return [slice(start, min(rows, start + size)) for start in range(0, rows, size)]
 
 
-def _losses(hidden: Tensor, weight: Tensor, targets: Tensor, *, gradient: bool) -> tuple[Tensor, Tensor]:
+def _losses(
+    hidden: Tensor, weight: Tensor, targets: Tensor, packed: PackedWeight | None, *, gradient: bool
+) -> tuple[Tensor, Tensor]:
     """Losses [n] and, when asked for, softmax - onehot [n, V] in float32 (else the room it would take)."""
-    scores = (hidden @ weight.t()).float()
+    scores = (hidden @ weight.t() if packed is None else packed.times(hidden, weight, None)).float()
     rows = torch.arange(len(targets), device=targets.device)
     highest = scores.amax(dim=1, keepdim=True)
     scores.sub_(highest)

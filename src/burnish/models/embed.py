@@ -18,6 +18,7 @@ from burnish.errors import ModelError, RunError
 from burnish.models.catalog import EMBEDDERS, EMBEDDING_MODEL, resolve
 from burnish.models.device import detect, keep_freed_memory
 from burnish.models.load import Loaded, local_folder, quiet_transformers, reading, weights_hash
+from burnish.models.packed import pack_linear_layers
 from burnish.models.wheels import cache_dir, fetch_member
 from burnish.progress import Progress, Silent
 from burnish.runs.files import write_bytes
@@ -171,6 +172,7 @@ def load_embedder(
     if not getattr(tokenizer, "is_fast", False):
         raise ModelError("this model has no fast tokenizer", got=name, fix=f"give another, such as {EMBEDDING_MODEL}")
     model.to(device).eval().requires_grad_(False)
+    pack_linear_layers(model)
     settings = _json(folder / "sentence_bert_config.json")
     positions = int(getattr(model.config, "max_position_embeddings", LONGEST))
     longest = min(int(settings.get("max_seq_length") or LONGEST), positions)

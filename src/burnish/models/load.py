@@ -19,6 +19,7 @@ import torch
 from burnish.errors import ModelError
 from burnish.models.catalog import ModelSource, resolve
 from burnish.models.device import Format, choose_dtype, detect, give_back_freed_memory, keep_freed_memory
+from burnish.models.packed import pack_linear_layers
 from burnish.models.quantised import Quantisation, mend_layers, quantisation_config
 from burnish.models.wheels import cache_dir, fetch_member, sha256_of
 from burnish.progress import Progress, Silent
@@ -87,6 +88,8 @@ def load_model(
         model.to(device.device)
     model.eval()
     model.requires_grad_(False)
+    if place:
+        pack_linear_layers(model)
     digest = weights_hash(Path(model.config._name_or_path))
     return Loaded(model, tokenizer, name, digest, device.device, chosen, quantise)
 

@@ -16,11 +16,14 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from burnish.models.packed import PackedWeight, packed_weight
+
 
 class Layer(NamedTuple):
     """What a linear layer computes: y = x Wᵀ + b + s (x Aᵀ) Bᵀ (Hu et al. 2021, equation 3), W and b frozen.
 
-    weight [out, in]; bias [out] or None; lora_a [r, in] and lora_b [out, r], None where there is no LoRA.
+    weight [out, in]; bias [out] or None; lora_a [r, in] and lora_b [out, r], None where there is no LoRA. packed: the
+    weight once more, where products with it are faster so.
     """
 
     weight: Tensor
@@ -28,6 +31,7 @@ class Layer(NamedTuple):
     lora_a: Tensor | None
     lora_b: Tensor | None
     scale: float
+    packed: PackedWeight | None = None
 
 
 class Group(NamedTuple):
@@ -66,17 +70,8 @@ def project(rows: Tensor, group: Group, residual: Tensor | None = None) -> tuple
 
     residual [T, out]: added to each output. Gradients are off here.
     """
-    outs = []
-    for layer, transposed in zip(group.layers, group.transposed, strict=True):
-        if residual is not None:
-            out = torch.addmm(residual, rows, transposed)
-            if layer.bias is not None:
-                out.add_(layer.bias)
-        elif layer.bias is not None:
-            out = torch.addmm(layer.bias, rows, transposed)
-        else:
-            out = torch.mm(rows, transposed)
-        outs.append(out)
+    pairs = zip(group.layers, group.transposed, strict=True)
+    outs = [_times(rows, layer, transposed, residual) for layer, transposed in pairs]
     if not group.downs:
         return outs, None
     down = group.downs[0] if len(group.downs) == 1 else torch.cat(group.downs)
@@ -90,6 +85,23 @@ def project(rows: Tensor, group: Group, residual: Tensor | None = None) -> tuple
             part, up = next(parts)
             out.addmm_(part, up.t(), alpha=layer.scale)
     return outs, LowRank(down, ups, low)
+
+
+def _times(rows: Tensor, layer: Layer, transposed: Tensor, residual: Tensor | None) -> Tensor:
+    """rows Wᵀ + b + residual [T, out], LoRA left out."""
+    if layer.packed is not None:
+        return layer.packed.times(rows, layer.weight, layer.bias, residual)
+    if residual is not None:
+        out = torch.addmm(residual, rows, transposed)
+        return out if layer.bias is None else out.add_(layer.bias)
+    return torch.mm(rows, transposed) if layer.bias is None else torch.addmm(layer.bias, rows, transposed)
+
+
+def _back(gradient: Tensor, layer: Layer, total: Tensor | None) -> Tensor:
+    """total + gradient W [T, in], LoRA left out; total may be overwritten."""
+    if layer.packed is not None:
+        return layer.packed.back(gradient, layer.weight, total)
+    return torch.mm(gradient, layer.weight) if total is None else total.addmm_(gradient, layer.weight)
 
 
 def set_aside(low_rank: LowRank | None) -> tuple[LowRank | None, list[Tensor]]:
@@ -142,10 +154,9 @@ def project_backward(
             trained += [down, up_gradient] if same else [down.to(parameter.dtype), up_gradient.to(parameter.dtype)]
     x_gradient = None
     if inputs:
-        x_gradient = torch.mm(outs[0], group.layers[0].weight)
-        for layer, out in zip(group.layers[1:], outs[1:], strict=True):
-            x_gradient.addmm_(out, layer.weight)
-        if low_rank is not None and low_gradient is not None:
+        for layer, out in zip(group.layers, outs, strict=True):
+            x_gradient = _back(out, layer, x_gradient)
+        if x_gradient is not None and low_rank is not None and low_gradient is not None:
             x_gradient.addmm_(low_gradient, low_rank.down)
     return x_gradient, trained
 
@@ -207,17 +218,19 @@ def is_fused(module: torch.nn.Module) -> bool:
 def layer_of(module: Any) -> Layer | None:
     """What a module computes as it stands now; None where it is not a linear layer or a LoRA layer found plain."""
     if type(module) is torch.nn.Linear:
-        return Layer(module.weight, module.bias, None, None, 0.0)
+        return Layer(module.weight, module.bias, None, None, 0.0, packed_weight(module))
     if not is_fused(module) or (module.merged and module.disable_adapters):
         return None  # peft takes a merged adapter out of the weights when it is switched off
     base = module.base_layer
+    packed = packed_weight(base)
     if module.merged or module.disable_adapters:
-        return Layer(base.weight, base.bias, None, None, 0.0)
+        return Layer(base.weight, base.bias, None, None, 0.0, packed)
     names = module.active_adapters
     if len(names) != 1 or names[0] not in module.lora_A:
         return None
     name = names[0]
-    return Layer(base.weight, base.bias, module.lora_A[name].weight, module.lora_B[name].weight, module.scaling[name])
+    lora_a, lora_b = module.lora_A[name].weight, module.lora_B[name].weight
+    return Layer(base.weight, base.bias, lora_a, lora_b, module.scaling[name], packed)
 
 
 def _forward(module: Any, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:

@@ -11,6 +11,7 @@ from burnish.models.attention import is_windowed, supports_tree, way_of
 from burnish.models.cross_entropy import linear_cross_entropy
 from burnish.models.gpu_attention import Packed, Rows, block_mask, flex_works, padded_length
 from burnish.models.layout import Batch, How, Labelled, Span, Tree, lay_out, tree_mask
+from burnish.models.packed import packed_weight
 from burnish.models.tree_attention import plan_blocks
 
 
@@ -42,7 +43,7 @@ class TokenLosses:
                 return (arguments[0][:1, :0],)  # one token would already read the whole head
 
             self._run(inputs, take)
-            return linear_cross_entropy(hidden[0], self._head.weight, batch.targets_N)
+            return linear_cross_entropy(hidden[0], self._head.weight, batch.targets_N, packed_weight(self._head))
 
         def select(_: torch.nn.Module, arguments: tuple[Tensor]) -> tuple[Tensor]:
             return (arguments[0].flatten(0, 1)[batch.places_N],)

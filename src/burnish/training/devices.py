@@ -31,7 +31,8 @@ GPU_PROBE_EFFICIENCY = 0.5
 class Device:
     """memory: bytes that can be used; flops: operations a second by number format, as the source rates or measures
     them; bandwidth: of its memory, bytes a second; watts: rated; efficiency: the share of flops that training
-    reaches; process: bytes taken before the model is loaded; source: where the numbers are from."""
+    reaches; process: bytes taken before the model is loaded; source: where the numbers are from; packing: bytes that
+    packed weights may take there (models/packed.py)."""
 
     name: str
     kind: Literal["cpu", "gpu"]
@@ -42,6 +43,7 @@ class Device:
     efficiency: float
     process: int
     source: str
+    packing: int = 0
 
     @property
     def native_bf16(self) -> bool:
@@ -144,6 +146,7 @@ def this_machine(*, float16: bool = False) -> Device:
     import torch
 
     from burnish.models.device import detect
+    from burnish.models.packed import packing_limit, packs
 
     found = detect()
     if found.device == "cuda":
@@ -159,6 +162,7 @@ def this_machine(*, float16: bool = False) -> Device:
         efficiency=CPU_EFFICIENCY,
         process=CPU_PROCESS,
         source="measured now: matrix products, and the memory that is free",
+        packing=packing_limit() if found.device == "cpu" and packs(torch.float32) else 0,
     )
 
 

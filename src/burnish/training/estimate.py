@@ -12,6 +12,7 @@ from typing import Literal, NamedTuple, get_args
 
 from burnish.errors import ConfigError
 from burnish.models.cross_entropy import CHUNK_ELEMENTS, CHUNK_ELEMENTS_GPU
+from burnish.models.packed import LEAST
 from burnish.training.devices import Device, DType
 from burnish.training.shapes import ModelShape
 
@@ -99,11 +100,13 @@ class Work(NamedTuple):
 class Memory(NamedTuple):
     """Bytes on one device at the peak, by part; they add up to the peak.
 
+    blocks: frozen weights once more, in the layout of the processor's products and transposed (models/packed.py);
     adapter: what is trained beside the weights; restored: the best adapter read back at the end; loading: what the
     peak while reading the weights exceeds all of these by.
     """
 
     weights: float
+    blocks: float
     adapter: float
     gradients: float
     optimizer: float
@@ -229,6 +232,16 @@ def _logits_bytes(shape: ModelShape, setup: Setup, labelled: int, device: Device
     return float(rows * shape.vocabulary * (4 if setup.dtype == "float32" else 6))
 
 
+def _blocks_bytes(shape: ModelShape, setup: Setup, device: Device) -> float:
+    """What packed weights take: all linear layers that are neither trained, cut nor in 4 bits, and the head."""
+    if setup.method == "full" or setup.devices > 1 or setup.dtype == "float16":
+        return 0.0
+    sizes = [] if setup.method == "qlora" else [linear.weights for linear in shape.linears] * shape.layers
+    sizes.append(shape.vocabulary * shape.hidden)
+    needed = 2 * WIDTHS[setup.dtype] * sum(size for size in sizes if size >= LEAST)
+    return float(needed) if needed <= device.packing else 0.0
+
+
 def memory_of(shape: ModelShape, setup: Setup, work: Work, device: Device) -> Memory:
     """Peak memory of one device, by part.
 
@@ -267,6 +280,7 @@ def memory_of(shape: ModelShape, setup: Setup, work: Work, device: Device) -> Me
     allocator = (on_cpu if cpu else GPU_ALLOCATOR) * activations
     memory = Memory(
         weights=weights,
+        blocks=_blocks_bytes(shape, setup, device),
         adapter=0.0 if full else 4.0 * trained / setup.devices,
         gradients=gradients,
         optimizer=trained * states / setup.devices,
