@@ -38,7 +38,7 @@ def main() -> None:
     began = time.perf_counter()
     loaded = load_task(arguments.task, arguments.set)
     with TerminalProgress(quiet=arguments.json) as progress, tempfile.TemporaryDirectory() as made:
-        prepared = prepare(loaded, progress=Silent(), count_tokens=False)
+        prepared = prepare(loaded, progress=Silent())
         folder = new_run(Path(made), loaded.config.name, loaded.config.model_dump(mode="json", by_alias=True))
         names = arguments.systems or loaded.config.baselines
         examples, seed = getattr(prepared.split, arguments.part)[: arguments.rows], loaded.config.seed

@@ -52,7 +52,7 @@ def main() -> None:
         ],
     )
     with TerminalProgress() as progress, tempfile.TemporaryDirectory() as temporary:
-        prepared = prepare(tried, count_tokens=False, progress=progress)
+        prepared = prepare(tried, progress=progress)
         rows = prepared.split.test[: options.rows]
         folder = new_run(Path(temporary), tried.config.name, {}, command=None)
         bench = Bench(tried, prepared, folder, progress)

@@ -53,7 +53,7 @@ def _work(arguments: argparse.Namespace) -> dict[str, Any]:
 
     loaded = burnish.load_task(arguments.task)
     training = loaded.config.training
-    prepared = prepare(loaded, count_tokens=False)
+    prepared = prepare(loaded)
     chat = Chat(burnish.load_tokenizer(loaded.config.model))
     rows = list(prepared.split.train)
     random.Random(0).shuffle(rows)

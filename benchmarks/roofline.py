@@ -73,7 +73,7 @@ class Step:
         loaded = burnish.load_task(arguments.task)
         training = loaded.config.training
         base = burnish.load_model(loaded.config.model, dtype=arguments.dtype)
-        prepared = prepare(loaded, count_tokens=False)
+        prepared = prepare(loaded)
         full = (arguments.prompt or training.prompt) == "full"
         chat = burnish.Chat(base.tokenizer)
         options = {"full": full, "max_length": training.max_length}
