@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import json
 import random
-import resource
 import sqlite3
 import subprocess
 import sys
@@ -51,6 +50,7 @@ def write_rows(path: Path, rows: int) -> None:
 def measure(path: Path) -> dict[str, object]:
     """What one check takes, in this process."""
     from burnish.data.check import check_files
+    from burnish.training.loop import peak_memory_mb
 
     begin, processor = time.perf_counter(), time.process_time()
     report = check_files(path, kind="classification").report
@@ -59,7 +59,7 @@ def measure(path: Path) -> dict[str, object]:
         "seconds": round(time.perf_counter() - begin, 1),
         "processor_seconds": round(time.process_time() - processor, 1),
         "microseconds_a_row": round(1e6 * (time.process_time() - processor) / report.rows),
-        "peak_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
+        "peak_mb": round(peak_memory_mb("cpu")),
         "findings": {finding.kind: finding.count for finding in report.findings},
     }
 

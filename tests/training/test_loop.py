@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -259,3 +261,14 @@ def test_an_exception_of_the_log_leaves_a_checkpoint(tmp_path):
     with pytest.raises(LookupError, match="enough"):
         run_training(tmp_path, settings(), on_log=fail)
     assert (tmp_path / "checkpoints" / "step-000003").is_dir()
+
+
+def test_memory_is_that_of_this_process_alone():
+    """getrusage's peak would be that of the larger process that started it."""
+    child = "from burnish.training.loop import peak_memory_mb; print(peak_memory_mb('cpu'))"
+    parent = (
+        "import subprocess, sys; held = b'x' * 2**31; "
+        f"print(subprocess.run([sys.executable, '-c', {child!r}], capture_output=True, text=True).stdout)"
+    )
+    done = subprocess.run([sys.executable, "-c", parent], capture_output=True, text=True, check=True)
+    assert 100 < float(done.stdout) < 1500

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import resource
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -107,7 +107,7 @@ def train(
         on_best,
     )
     frugal = settings.gradient_checkpointing and device == "cpu"
-    with stop_signals() as stop, mapped_blocks() if frugal else nullcontext():
+    with stop_signals() as stop, mapped_blocks() if frugal else contextlib.nullcontext():
         return trainer.run(stop)
 
 
@@ -379,9 +379,16 @@ class _Trainer:
 
 
 def peak_memory_mb(device: str) -> float:
-    """Most memory used so far: of the process on CPU, of PyTorch's allocator on a GPU."""
+    """Most memory used so far: of the process on CPU, of PyTorch's allocator on a GPU.
+
+    Linux's getrusage counts the process that started this one, too, as long as that was the larger one; its status
+    file does not.
+    """
     if device == "cuda":
         return torch.cuda.max_memory_allocated() / 2**20
+    with contextlib.suppress(OSError, ValueError, IndexError):
+        status = Path("/proc/self/status").read_text(encoding="ascii", errors="replace")
+        return int(status.split("VmHWM:", 1)[1].split(None, 1)[0]) / 2**10
     used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return used / 2**20 if sys.platform == "darwin" else used / 2**10
 
