@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn.functional import scaled_dot_product_attention
 
-from burnish.models import layout, tree_attention
+from burnish.models import gathered_attention, layout, tree_attention
 from burnish.models.layout import Labelled, Span, grow_tree, lay_out, token_budget_parts, tree_mask
 from burnish.models.tree_attention import plan_blocks
 
@@ -59,10 +59,14 @@ def test_sharing_at_two_depths():
     group=st.sampled_from([1, 3]),
     longest=st.integers(2, 30),
     most=st.sampled_from([1, 200, 2**22]),
+    copies=st.sampled_from([0.0, 2.0, 1e9]),
+    by_token=st.booleans(),
     seed=st.integers(0, 99),
 )
-def test_equals_masked_attention_with_gradients(rows, least, kv_heads, group, longest, most, seed):
+def test_equals_masked_attention_with_gradients(rows, least, kv_heads, group, longest, most, copies, by_token, seed):
+    """In blocks that share the keys before them and in gatherings that copy them, however the states lie."""
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(gathered_attention, "MOST_COPIES", copies)
         patch.setattr(layout, "LONGEST_NODE", longest)
         patch.setattr(tree_attention, "MOST_SCORES", most)
         tree = grow_tree(rows, least=least)
@@ -70,10 +74,14 @@ def test_equals_masked_attention_with_gradients(rows, least, kv_heads, group, lo
         generator = torch.Generator().manual_seed(seed)
         states = [
             torch.randn(1, count, size, width, generator=generator, requires_grad=True)
+            if not by_token
+            else torch.randn(1, size, count, width, generator=generator).transpose(1, 2).requires_grad_()
             for count in (heads, kv_heads, kv_heads)
         ]
         upstream = torch.randn(1, size, heads, width, generator=generator)
         plan = plan_blocks(tree, heads, states[0])
+        assert copies < 1e9 or plan.gatherings
+        assert copies > 0 or plan.blocks
         ours = tree_attention.tree_attention(*states, plan, 0.7)
         found = torch.autograd.grad(ours, states, upstream)
         query, key, value = states

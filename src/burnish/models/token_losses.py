@@ -59,9 +59,10 @@ class TokenLosses:
         if batch.tree is None or self.how == "rows":
             return inputs
         if self.how == "tree":
-            plan = plan_blocks(batch.tree, self._model.config.num_attention_heads, self._head.weight)
+            weight = self._head.weight
+            plan = plan_blocks(batch.tree, self._model.config.num_attention_heads, weight)
             # Any mask with four axes: transformers then makes none of its own.
-            return inputs | {"plan": plan, "attention_mask": plan.blocks[0].mask[None, None]}
+            return inputs | {"plan": plan, "attention_mask": weight.new_zeros(1, 1, 1, 1)}
         return inputs | {"attention_mask": _masks(self._model.config, batch.tree, self._head.weight)}
 
     def _run(self, inputs: dict[str, Any], at_head: Any) -> Tensor:

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from burnish.models.gathered_attention import Gathering, gather, gathered_attention
 from burnish.models.layout import Node, Tree
 
 MOST_SCORES = 2**22  # of one block: 16 MB in float32, which a processor's cache holds
@@ -40,10 +41,11 @@ class Block(NamedTuple):
 
 
 class Plan(NamedTuple):
-    """The blocks of a tree, for a number of query heads and a device."""
+    """The blocks of a tree, for a number of query heads and a device; or, where its nodes are short, gatherings."""
 
     blocks: tuple[Block, ...]
     tokens: int
+    gatherings: tuple[Gathering, ...] = ()
 
 
 def plan_blocks(tree: Tree, heads: int, like: Tensor) -> Plan:
@@ -53,7 +55,11 @@ def plan_blocks(tree: Tree, heads: int, like: Tensor) -> Plan:
         children.setdefault(node.parent, []).append(i)
     masks: dict[int, Tensor] = {}
     blocks: list[Block] = []
-    most = MOST_SCORES if like.device.type == "cpu" else MOST_SCORES_GPU
+    on_cpu = like.device.type == "cpu"
+    most = MOST_SCORES if on_cpu else MOST_SCORES_GPU
+    gatherings = gather(tree, like, most // heads) if on_cpu else ()
+    if gatherings:
+        return Plan((), len(tree.tokens), gatherings)
     for parent, siblings in children.items():
         before = _ranges_before(tree.nodes, parent)
         ordered = sorted(siblings, key=lambda i: (tree.nodes[i].start - tree.nodes[i].end, i))
@@ -123,6 +129,8 @@ def _block(group: list[Node], before: tuple[tuple[int, int], ...], masks: dict[i
 
 def tree_attention(query: Tensor, key: Tensor, value: Tensor, plan: Plan, scaling: float) -> Tensor:
     """query [1, H, N, D]; key, value [1, K, N, D] with H a multiple of K; returns [1, N, H, D]."""
+    if plan.gatherings:
+        return gathered_attention(query, key, value, plan.gatherings, scaling)
     out: Tensor = _TreeAttention.apply(query, key, value, plan, scaling)  # type: ignore[no-untyped-call]
     return out
 
