@@ -75,7 +75,7 @@ def test_paired_differences_come_before_intervals() -> None:
     assert recommend(turned).choice == "fine_tune"
 
 
-@pytest.mark.parametrize("data", [DataFacts(1000, errors=2), DataFacts(1000, suspect=0.07)])
+@pytest.mark.parametrize("data", [DataFacts(1000, errors=2), DataFacts(1000, wrong=0.07)])
 def test_bad_data_come_first(data: DataFacts) -> None:
     found = recommend(facts(system("prompt", 0.5), system("tuned", 0.9), data=data))
     assert (found.choice, found.runner_up) == ("fix_data", "fine_tune")
@@ -234,7 +234,7 @@ def any_facts(draw: st.DrawFn) -> Facts:
         DataFacts(
             draw(st.integers(1, 10_000)),
             errors=draw(st.sampled_from([0, 0, 0, 1])),
-            suspect=draw(st.sampled_from([0.0, 0.0, 0.05, 0.5])),
+            wrong=draw(st.sampled_from([0.0, 0.0, 0.05, 0.5])),
         ),
         margin=draw(st.floats(0, 0.2)),
         target=draw(st.none() | rates),

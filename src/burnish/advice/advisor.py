@@ -2,7 +2,7 @@
 
 The order of the rules, the first that applies decides:
 
-1. Data with errors, or with many suspect labels, are mended first: nothing measured on them can be relied on.
+1. Data with errors, or with many wrong labels, are mended first: nothing measured on them can be relied on.
 2. The context rules systems out: hosted ones for private inputs, slow ones, those without citations, tuned ones when
    the answers change often and knowledge is what is missing.
 3. Of what is left, a system counts unless another one is credibly better by the margin (difference at least the

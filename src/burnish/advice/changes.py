@@ -89,15 +89,15 @@ def _data(facts: Facts, now: Choice) -> Iterator[Change]:
         choice = decide(replace(facts, data=replace(data, errors=0))).choice
         yield Change("errors that the data check found", f"{data.errors}", "0", choice, 0.0)
 
-    def suspect(share: float) -> Facts:
-        return replace(facts, data=replace(data, suspect=share))
+    def wrong(share: float) -> Facts:
+        return replace(facts, data=replace(data, wrong=share))
 
     for end in (0.0, 1.0):
-        places = [float(x) for x in np.linspace(data.suspect, end, _STEPS + 1)[1:]]
-        found = _first(suspect, now, data.suspect, places)
+        places = [float(x) for x in np.linspace(data.wrong, end, _STEPS + 1)[1:]]
+        found = _first(wrong, now, data.wrong, places)
         if found is not None:
             share, choice = found
-            yield Change("share of suspect labels", percent(data.suspect), percent(share), choice, share)
+            yield Change("share of wrong labels", percent(data.wrong), percent(share), choice, share)
 
     def margin(value: float) -> Facts:
         return replace(facts, margin=value)

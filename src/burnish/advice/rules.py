@@ -13,7 +13,7 @@ PER_CLASS = 50  # "50 to 200 examples a class"
 GOOD_PROMPT = 0.90  # "keep a prompt that is above 90%"
 # Northcutt et al. 2021 ("Pervasive label errors in test sets destabilize machine learning benchmarks") find
 # 3.3% wrong labels on average in ten public test sets, and rankings of models that turn round at 6%.
-SUSPECT = 0.06
+WRONG = 0.06
 
 
 def bad_data(data: DataFacts) -> tuple[Reason, ...]:
@@ -29,13 +29,16 @@ def bad_data(data: DataFacts) -> tuple[Reason, ...]:
                 "burnish check",
             )
         )
-    share = max(data.suspect, data.conflicting)
-    if share >= SUSPECT:
-        what = "suspect labels" if data.suspect >= data.conflicting else "answers that contradict each other"
+    share = max(data.wrong, data.conflicting)
+    if share >= WRONG:
+        what = (
+            f"At least {percent(share)} of the labels are wrong, by the rows that an embedding probe is surest of"
+            if data.wrong >= data.conflicting
+            else f"{percent(share)} of the rows have answers that contradict each other"
+        )
         found.append(
             Reason(
-                f"{percent(share)} of the rows have {what}; from about 6% on, label errors turn the ranking of "
-                "systems round.",
+                f"{what}; from about 6% on, label errors turn the ranking of systems round.",
                 "measured",
                 "burnish check; Northcutt et al. 2021",
             )

@@ -10,6 +10,7 @@ from burnish.advice.facts import CurveFact, DataFacts, Difference, Facts, Knowle
 from burnish.advice.prices import price_list
 from burnish.advice.result import Curve
 from burnish.advising.curves import later, rows_seen
+from burnish.advising.labels import WRONG_LABELS
 from burnish.config import TaskConfig
 from burnish.records import DataReport, Evaluation, Paired
 
@@ -35,7 +36,7 @@ def data_facts(report: DataReport, rows: int) -> DataFacts:
         classes=len(labels) or None,
         smallest_class=min(labels.values(), default=None),
         errors=sum(finding.severity == "error" for finding in report.findings),
-        suspect=min(1.0, counts.get("suspect_label", 0) / total),
+        wrong=float(str(report.stats.get(WRONG_LABELS, 0.0))),
         conflicting=min(1.0, counts.get("conflicting_answers", 0) / total),
         duplicates=min(1.0, counts.get("exact_duplicate", 0) / total),
     )
