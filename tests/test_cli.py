@@ -195,8 +195,11 @@ def test_check_of_a_file(tmp_path: Path):
     assert done.status == 0
     assert {"rows", "findings", "stats"} <= done.json.keys()
     finding = next(finding for finding in done.json["findings"] if finding["kind"] == "exact_duplicate")
-    assert finding.keys() == {"kind", "severity", "count", "rows", "message", "advice", "why", "instead"}
+    assert finding.keys() == {
+        "kind", "severity", "count", "rows", "message", "advice", "why", "instead", "repeats", "within"
+    }  # fmt: skip
     assert finding["rows"] == [{"file": str(tmp_path / "rows.jsonl"), "line": 121}]
+    assert finding["repeats"] == [{"file": str(tmp_path / "rows.jsonl"), "line": 1}]
 
 
 def test_check_of_too_few_rows_exits_1(tmp_path: Path):
