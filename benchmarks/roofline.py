@@ -23,7 +23,10 @@ from typing import Any
 
 import torch
 
-PRODUCTS = ("aten::mm", "aten::addmm", "aten::addmm_", "aten::bmm", "aten::baddbmm", "aten::baddbmm_")
+PRODUCTS = (
+    *(f"aten::{name}" for name in ("mm", "addmm", "addmm_", "bmm", "baddbmm", "baddbmm_")),
+    "mkldnn::_linear_pointwise",  # with weights in blocks (models/packed.py)
+)
 
 
 def main() -> None:
