@@ -40,7 +40,8 @@ class Gathering:
     """B nodes, padded on the right to T queries and S keys.
 
     take [B, T], seen [B, S]: packed places of queries and of the keys that they may see, the first of the node where
-    padded; real [B, T]: which queries are tokens; may [B, T, S]: which keys each query sees. N: packed tokens.
+    padded; real [B, T]: which queries are tokens, and padded [B, 1, T, 1]: which are not, None when all are;
+    may [B, T, S]: which keys each query sees. N: packed tokens.
     """
 
     def __init__(self, nodes: Sequence[tuple[Node, list[int]]], N: int, like: Tensor) -> None:
@@ -54,16 +55,12 @@ class Gathering:
         self.take = torch.tensor(take)
         self.seen = torch.tensor([[*row, *row[-1:] * (self.S - len(row))] for row in seen])
         self.real = torch.arange(self.T) < lengths
+        self.padded = None if bool(self.real.all()) else ~self.real[:, None, :, None].to(like.device)
         keys = torch.arange(self.S)
         own = keys - before
         self.may = (own <= torch.arange(self.T)[:, None]) & (keys < before + lengths[..., None])
         self._like = like
         self._heads: dict[tuple[int, int], Heads] = {}
-
-    @property
-    def padded(self) -> bool:
-        """Whether some queries are no tokens."""
-        return not bool(self.real.all())
 
     def heads(self, K: int, G: int) -> Heads:
         """The places and the mask for so many heads, made once."""
@@ -100,9 +97,8 @@ def gather(tree: Tree, like: Tensor, most: int) -> tuple[Gathering, ...]:
     before: list[list[int]] = []
     copies = 0
     for node in tree.nodes:
-        above = [] if node.parent < 0 else before[node.parent]
-        own = tree.nodes[node.parent] if node.parent >= 0 else None
-        before.append(above if own is None else [*above, *range(own.start, own.end)])
+        above = tree.nodes[node.parent] if node.parent >= 0 else None
+        before.append([] if above is None else [*before[node.parent], *range(above.start, above.end)])
         copies += len(before[-1]) + node.end - node.start
         if copies > MOST_COPIES * len(tree.tokens):
             return ()
@@ -167,8 +163,8 @@ class _GatheredAttention(torch.autograd.Function):
             heads = each.heads(K, H // K)
             queries, keys, values = _gathered(query, key, value, each, heads)
             upstream = _rows(upstream_NH, heads.queries, heads.queries_by_token)
-            if each.padded:
-                upstream.view(K, each.B, -1, each.T, D).masked_fill_(~each.real.to(query.device)[:, None, :, None], 0)
+            if each.padded is not None:
+                upstream.view(K, each.B, -1, each.T, D).masked_fill_(each.padded, 0)
             upstream = upstream.view(queries.shape)
             weights = _weights(queries, keys, heads.mask, ctx.scaling)
             scores = torch._softmax_backward_data(

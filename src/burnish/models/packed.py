@@ -104,11 +104,9 @@ class _PackedLinear(torch.autograd.Function):
 def _forward(module: Any, x: Tensor) -> Tensor:
     """torch.nn.Linear: x [..., in] to [..., out]."""
     weight, bias = module.weight, module.bias
-    trained = weight.requires_grad or (bias is not None and bias.requires_grad)
-    if trained or x.dtype != weight.dtype or x.device != weight.device or torch.is_autocast_enabled("cpu"):
-        return torch.nn.functional.linear(x, weight, bias)
     packed = packed_weight(module)
-    if packed is None:
+    another = x.dtype != weight.dtype or x.device != weight.device or torch.is_autocast_enabled("cpu")
+    if packed is None or another or (bias is not None and bias.requires_grad):
         return torch.nn.functional.linear(x, weight, bias)
     if torch.is_grad_enabled() and x.requires_grad:
         out: Tensor = _PackedLinear.apply(x, weight, bias, packed)  # type: ignore[no-untyped-call]
