@@ -778,6 +778,18 @@ def test_doctor(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     assert all(name in plain.out for name in found)
 
 
+def test_doctor_leaves_the_process_able_to_compile(tmp_path: Path):
+    """A search for pip through import hooks makes setuptools, which torch.compile needs, unusable on Python 3.11."""
+    code = "from burnish.cli.checkup import checkup; print(len(checkup())); import setuptools"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        env=os.environ | {"BURNISH_CACHE": str(tmp_path)},
+    )
+    assert done.returncode == 0, done.stderr
+
+
 def test_doctor_finds_what_is_missing(monkeypatch: pytest.MonkeyPatch):
     needed = [("torch", None), ("burnish-no-such-package", None), ("no-such-extra", "fancy")]
     monkeypatch.setattr("burnish.cli.checkup._requirements", lambda: needed)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import platform
 import re
@@ -10,6 +9,7 @@ import shutil
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from importlib.machinery import PathFinder
 from importlib.metadata import PackageNotFoundError, requires, version
 from typing import TYPE_CHECKING, Literal
 
@@ -165,7 +165,7 @@ def _cache() -> Iterator[Check]:
     here = [name for name, model in CATALOG.items() if is_cached(model)]
     if here:
         yield Check("models", f"downloaded: {', '.join(here)}")
-    elif importlib.util.find_spec("pip") is None:
+    elif PathFinder.find_spec("pip") is None:  # past the hooks: setuptools takes a search for pip for its build
         advice = "the starter model comes as a package: install pip into this environment (python -m ensurepip)"
         yield Check("models", "none downloaded, and pip is missing", "fail", advice)
     else:
