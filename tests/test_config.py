@@ -293,6 +293,11 @@ def test_an_alias_is_read_with_one_notice(folder: Path, name: str, under: str) -
         assert given_ in str(node)
 
 
+def test_fsdp_of_transformers_may_leave_weights_whole(folder: Path) -> None:
+    loaded = task_from({**BASE, "training": {"fsdp": ["shard_grad_op", "auto_wrap"]}}, folder)
+    assert loaded.config.training.sharding == "shard_grad_op"
+
+
 PAIRS = {"name": "replies", "kind": "preference", "instruction": "Answer.", "data": "rows.jsonl"}
 
 

@@ -17,6 +17,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 import torch
 from safetensors.torch import save_file
+from torch.distributed.tensor import DTensor
 
 from burnish.cluster.meet import meeting
 from burnish.cluster.place import RENDEZVOUS, Place
@@ -86,6 +87,29 @@ def sharded_full(folder: Path, group: Group) -> Any:
     )
 
 
+def gradients_sharded(folder: Path, group: Group) -> Any:
+    """Several passes a step; cut: of the weights before a step's passes and after them, whether any is cut."""
+    apart = group._replace(sharded=group.size > 1)
+    config = settings(
+        **GENTLE, method="full", sharding="shard_grad_op", batch_size=3, tokens_per_batch=64, max_steps=8
+    )
+    real, cut = step.Stepper._own_share, set()
+
+    def watched(self: Any, *rest: Any, backward: bool, **more: Any) -> Any:
+        before = any(isinstance(weight, DTensor) for weight in self.model.parameters())
+        found = real(self, *rest, backward=backward, **more)
+        if backward:
+            cut.add((before, any(isinstance(weight, DTensor) for weight in self.model.parameters())))
+        return found
+
+    step.Stepper._own_share = watched
+    try:
+        model, found = interrupted(folder, apart, config, cut=5)
+    finally:
+        step.Stepper._own_share = real
+    return model, {**found, "cut": sorted(cut)}
+
+
 class Cut(Exception):  # noqa: N818
     pass
 
@@ -152,7 +176,8 @@ def scarce(folder: Path, group: Group) -> Any:
 
 
 SCENARIOS = (
-    as_one, with_dpo, with_kto, sharded, sharded_full, dropping, dropping_interrupted, not_finite, scarce,
+    as_one, with_dpo, with_kto, sharded, sharded_full, gradients_sharded, dropping,
+    dropping_interrupted, not_finite, scarce,
 )  # fmt: skip
 
 

@@ -35,7 +35,9 @@ def close(a, b, tolerance):
     return a.keys() == b.keys() and all(torch.allclose(a[name], b[name], atol=tolerance, rtol=0) for name in a)
 
 
-@pytest.mark.parametrize("name", ["as_one", "with_dpo", "with_kto", "scarce", "sharded", "sharded_full"])
+@pytest.mark.parametrize(
+    "name", ["as_one", "with_dpo", "with_kto", "scarce", "sharded", "sharded_full", "gradients_sharded"]
+)
 def test_two_processes_have_the_loss_curve_and_the_weights_of_one(played, name):
     one, two = told(played / "one", name), told(played / "two", name)
     assert [line.keys() for line in one["history"]] == [line.keys() for line in two["history"]]
@@ -44,6 +46,11 @@ def test_two_processes_have_the_loss_curve_and_the_weights_of_one(played, name):
     left, right = (load_file(played / which / f"{name}.safetensors") for which in ("one", "two"))
     assert close(left, right, 2e-5)
     assert len(values(one)) > 4
+
+
+def test_weights_stay_whole_while_a_step_computes(played):
+    assert told(played / "two", "gradients_sharded")["cut"] == [[True, False]]
+    assert told(played / "one", "gradients_sharded")["cut"] == [[False, False]]
 
 
 def test_a_resumed_pair_ends_with_the_bits_of_an_uninterrupted_one(played):

@@ -53,7 +53,7 @@ def find_place(environment: Mapping[str, str] = os.environ) -> Place | None:
 def _refuse_engines(environment: Mapping[str, str]) -> None:
     """What `accelerate launch` may ask for, and Burnish does another way."""
     engines = {
-        "ACCELERATE_USE_DEEPSPEED": ("DeepSpeed", "training.sharding: fsdp cuts weights as ZeRO stage 3 does"),
+        "ACCELERATE_USE_DEEPSPEED": ("DeepSpeed", "set training.sharding: fsdp (ZeRO-3) or shard_grad_op (ZeRO-2)"),
         "ACCELERATE_USE_MEGATRON_LM": ("Megatron-LM", "use training.sharding: fsdp"),
         "ACCELERATE_USE_FSDP": ("FSDP of accelerate's configuration", "set training.sharding: fsdp in the task file"),
     }

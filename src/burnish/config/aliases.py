@@ -84,13 +84,16 @@ def _optimizer(value: Any) -> Any:
 
 
 def _fsdp(value: Any) -> Any:
-    """transformers' words: full_shard cuts everything; what follows ("auto_wrap") is how, which Burnish knows."""
+    """transformers' words: full_shard cuts everything, shard_grad_op all but the weights; what follows ("auto_wrap")
+    is how, which Burnish knows."""
     if value in (False, "", []):
         return "none"
     words = value.split() if isinstance(value, str) else value
     if value is True or (isinstance(words, list) and "full_shard" in words):
         return "fsdp"
-    raise ValueError("only full_shard has a counterpart: set training.sharding: fsdp, or none")
+    if isinstance(words, list) and "shard_grad_op" in words:
+        return "shard_grad_op"
+    raise ValueError("only full_shard and shard_grad_op have a counterpart: set training.sharding: fsdp, or none")
 
 
 def _stage(value: Any) -> Any:
@@ -205,7 +208,7 @@ REFUSED: dict[str, str] = {
     "chat_template": "delete it: the model's own chat template is used",
     "template": "delete it: the model's own chat template is used",
     "output_dir": "delete it: runs go to the runs folder (`burnish run --runs-dir DIR`)",
-    "deepspeed": "set training.sharding: fsdp, which cuts weights as ZeRO stage 3 does",
+    "deepspeed": "set training.sharding: fsdp, which cuts weights as ZeRO stage 3 does, or shard_grad_op (stage 2)",
     "fsdp_config": "delete it: training.sharding: fsdp needs no more",
     "suffix": "use name: it names the run folders",
 }

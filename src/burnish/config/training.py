@@ -90,8 +90,10 @@ class TrainingConfig(Settings):
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
         default="auto", description="auto: bfloat16 where the hardware multiplies it natively, else float32."
     )
-    sharding: Literal["none", "fsdp"] = Field(
-        default="none", description="fsdp: each of several processes holds a part of every weight."
+    sharding: Literal["none", "fsdp", "shard_grad_op"] = Field(
+        default="none",
+        description="fsdp: each of several processes holds a part of every weight; shard_grad_op: all weights, and "
+        "a part of gradients and optimizer states.",
     )
     evals_per_epoch: float = Field(default=1, gt=0, description="How often validation runs.")
     eval_examples: int = Field(

@@ -74,7 +74,7 @@ def train(
     if settings.gradient_checkpointing:
         model.activation_checkpointing_enable()
     if group.sharded:
-        shard(model, device)
+        shard(model, device, whole=settings.sharding == "shard_grad_op")
     if objective.needs_reference:
         parts = [rows, validation] if validation else [rows]
         together = with_reference(
@@ -199,6 +199,8 @@ class _Trainer:
             rows = [self.rows[i] for i in order[within]]
             started = time.perf_counter()
             outcome = self._step(state.step, rows)
+            if self.settings.sharding == "shard_grad_op":  # the weights in use are those before the step
+                self._settle()
             seconds = time.perf_counter() - started
             state = state._replace(
                 step=state.step + 1,

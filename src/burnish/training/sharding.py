@@ -2,7 +2,8 @@
 
 PyTorch's FSDP2 (Zhao et al. 2023; ZeRO stage 3 of Rajbhandari et al. 2020): the weights of a layer are gathered
 before it computes and let go afterwards, gradients are summed and cut in the backward pass, and the optimizer sees
-its own part alone. What is saved and loaded are always whole tensors, so checkpoints are those of one process.
+its own part alone. With `whole` (ZeRO stage 2) they are gathered once a step and stay until its end, and what is not
+trained is never cut. What is saved and loaded are always whole tensors, so checkpoints are those of one process.
 """
 
 from __future__ import annotations
@@ -12,20 +13,25 @@ from typing import Any
 import torch
 
 
-def shard(model: Any, device: str) -> None:
-    """Cut the parameters of `model`, layer by layer, over all processes; they become DTensors on `device`."""
+def shard(model: Any, device: str, *, whole: bool = False) -> None:
+    """Cut the parameters of `model`, layer by layer, over all processes; they become DTensors on `device`.
+
+    whole: gathered weights stay until `settle`, which has to follow each step of the optimizer.
+    """
     from torch.distributed.device_mesh import init_device_mesh
     from torch.distributed.fsdp import FSDPModule, fully_shard
 
     mesh = init_device_mesh(device, (torch.distributed.get_world_size(),))
-    for layer in _layers(model):
-        fully_shard(layer, mesh=mesh)
-    fully_shard(model, mesh=mesh)
+    frozen = {parameter for parameter in model.parameters() if not parameter.requires_grad}
+    let_go = False if whole else None  # None: all but the outermost
+    for module in (*_layers(model), model):
+        fully_shard(module, mesh=mesh, reshard_after_forward=let_go, ignored_params=frozen if whole else None)
     for module in model.modules():
         if isinstance(module, FSDPModule):
             # Losses are divided by the whole step already: gradients are summed, not averaged.
             module.set_gradient_divide_factor(1.0)
             module.set_force_sum_reduction_for_comms(True)
+            module.set_reshard_after_backward(not whole, recurse=False)
 
 
 def _layers(model: Any) -> list[torch.nn.Module]:
