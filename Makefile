@@ -36,7 +36,7 @@ test: lint model browser ## lint, then all tests (ARGS: arguments of pytest; WOR
 	OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 RAYON_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false \
 		$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
 
-lint: $(VENV)/.dev ## ruff and mypy, as continuous integration runs them
+lint: $(VENV)/.dev ## ruff, and mypy on src and benchmarks, as continuous integration runs them
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy --strict

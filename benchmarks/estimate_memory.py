@@ -20,13 +20,16 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
+
+if TYPE_CHECKING:
+    from burnish.models.adapters import Method
 
 
 class Case(NamedTuple):
     """rows of prefix + own tokens a step, in one pass; answer: labelled tokens of a row."""
 
-    method: str
+    method: Method
     prefix: int
     rows: int
     own: int
@@ -83,9 +86,9 @@ def main() -> None:
 
 def _case(text: str) -> Case:
     method, *numbers = text.split(":")
-    checkpointing = numbers[-1] == "checkpointing"
-    sizes = [int(number) for number in numbers if number != "checkpointing"]
-    return Case(method, *sizes, *([max(1, sizes[2] // 2)] if len(sizes) == 3 else []), checkpointing=checkpointing)
+    prefix, rows, own, *given = (int(number) for number in numbers if number != "checkpointing")
+    (answer,) = given or [max(1, own // 2)]
+    return Case(cast("Method", method), prefix, rows, own, answer, checkpointing=numbers[-1] == "checkpointing")
 
 
 def _in_a_process(model: str, case: Case, rank: int, dtype: str) -> dict[str, Any]:
@@ -110,7 +113,7 @@ def measure(model_name: str, case: Case, rank: int, dtype: Any = "auto", steps: 
     from burnish.training.work import layout_on, work_of_items
 
     loaded = burnish.load_model(model_name, dtype="float32" if case.method == "full" else dtype)
-    model = burnish.attach_adapter(loaded.model, method=case.method, r=rank, alpha=2 * rank, seed=0)  # type: ignore[arg-type]
+    model = burnish.attach_adapter(loaded.model, method=case.method, r=rank, alpha=2 * rank, seed=0)
     rng = random.Random(0)
     vocabulary = int(loaded.model.config.vocab_size)
     prefix = [rng.randrange(vocabulary) for _ in range(case.prefix)]
@@ -125,7 +128,7 @@ def measure(model_name: str, case: Case, rank: int, dtype: Any = "auto", steps: 
         for number in range(steps * case.rows)
     ]
     settings = burnish.TrainingConfig(
-        method=case.method,  # type: ignore[arg-type]
+        method=case.method,
         learning_rate=1e-4,
         batch_size=case.rows,
         num_epochs=1,
@@ -151,7 +154,7 @@ def measure(model_name: str, case: Case, rank: int, dtype: Any = "auto", steps: 
     device = this_machine()
     speed = measured_flops(loaded.device, held, clock=time.process_time)
     shape = model_shape(model_name)
-    setup = Setup(case.method, rank, dtype=held, gradient_checkpointing=case.checkpointing)  # type: ignore[arg-type]
+    setup = Setup(case.method, rank, dtype=held, gradient_checkpointing=case.checkpointing)
     work = work_of_items(
         rows,
         batch_size=case.rows,

@@ -33,7 +33,8 @@ import time
 from collections import deque
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
+from unittest.mock import patch
 
 EXAMPLES, LENGTH, EPOCHS, BATCH = 5000, 512, 3, 16
 SHAPES: dict[str, dict[str, int]] = {
@@ -210,6 +211,7 @@ def _train(
     import burnish
     from burnish.models import token_losses
     from burnish.models.attention import way_of
+    from burnish.models.layout import Batch
     from burnish.runs import read_jsonl
 
     notes: list[str] = []  # such as that flex attention, or a compiled function, does not work here
@@ -219,20 +221,20 @@ def _train(
     plans: set[str] = set()
     real = token_losses.TokenLosses._inputs
 
-    def watched(losses: Any, batch: Any) -> dict[str, Any]:
+    def watched(losses: token_losses.TokenLosses, batch: Batch) -> dict[str, Any]:
         inputs = real(losses, batch)
         plans.add(type(inputs["plan"]).__name__ if "plan" in inputs else "masks")
         return inputs
 
-    method = "qlora" if getattr(model, "is_loaded_in_4bit", False) else "lora"
+    method: Literal["lora", "qlora"] = "qlora" if getattr(model, "is_loaded_in_4bit", False) else "lora"
     model = burnish.attach_adapter(model, method=method, r=16, alpha=32, seed=0)
     settings = burnish.TrainingConfig(
         learning_rate=1e-4, batch_size=batch, num_epochs=1000, max_steps=steps, evals_per_epoch=1e-6,
         checkpoint_steps=10**6, tokens_per_batch=max(16384, length), **options,
     )  # fmt: skip
     items = items_of(shape, batch * steps, length, shared)
-    with tempfile.TemporaryDirectory() as folder:
-        token_losses.TokenLosses._inputs = watched  # type: ignore[method-assign]
+    watching = patch.object(token_losses.TokenLosses, "_inputs", watched)
+    with watching, tempfile.TemporaryDirectory() as folder:
         burnish.train(
             model, items, [], settings=settings, seed=0, device=device, folder=Path(folder), metric=None,
             metric_name="", progress=burnish.Silent(),

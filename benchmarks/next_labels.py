@@ -49,7 +49,11 @@ def main() -> None:
         vectors, test_vectors = embedder.embed(texts), embedder.embed(test_texts)
 
         def accuracy(
-            known: np.ndarray, vectors=vectors, labels=labels, held=test_vectors, truth=test_labels
+            known: np.ndarray,
+            vectors: np.ndarray = vectors,
+            labels: np.ndarray = labels,
+            held: np.ndarray = test_vectors,
+            truth: np.ndarray = test_labels,
         ) -> float:
             probe = cross_validated(vectors[known], labels[known].tolist(), strengths=STRENGTHS).classifier
             return float((np.array(probe.classes)[probe.probabilities(held).argmax(axis=1)] == truth).mean())
@@ -91,9 +95,9 @@ def main() -> None:
         results[name] = {"seeds": wanted.seeds, "seconds": time.perf_counter() - began, "table": table}
         if not wanted.json:
             print(f"{name}, {wanted.seeds} seeds, {results[name]['seconds']:.0f} s")
-            for line in table:
+            for each in table:
                 print("  {labelled:5} labels  chosen {chosen:.3f}  random {random:.3f}  "
-                      "difference {difference:+.3f} ({low:+.3f} to {high:+.3f})".format(**line))  # fmt: skip
+                      "difference {difference:+.3f} ({low:+.3f} to {high:+.3f})".format(**each))  # fmt: skip
     if wanted.json:
         print(json.dumps(results, indent=2))
 

@@ -11,6 +11,7 @@ import argparse
 import json
 import tempfile
 import time
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -19,6 +20,8 @@ from burnish.config import load_task
 from burnish.evaluation.evaluate import compare, evaluate
 from burnish.measure import Bench
 from burnish.prepare import prepare
+from burnish.progress import Progress
+from burnish.records import Example, Prediction
 from burnish.reports.terminal import TerminalProgress
 from burnish.runs import new_run
 
@@ -29,7 +32,7 @@ class Asked:
     def __init__(self, bench: Bench, name: str, way: Way) -> None:
         self.name, self._bench, self._way = name, bench, way
 
-    def predict(self, examples, progress):
+    def predict(self, examples: Sequence[Example], progress: Progress) -> list[Prediction]:
         return self._bench.predict_as(self.name, self._way, examples)
 
 

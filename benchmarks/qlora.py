@@ -17,7 +17,7 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 SIDES = ("lora", "qlora")
 WINDOW = 10  # steps whose mean losses are compared
@@ -94,7 +94,7 @@ def _run(side: str, work: Path) -> dict[str, Any]:
     return found
 
 
-def _side(method: str, work: dict[str, Any]) -> dict[str, Any]:
+def _side(method: Literal["lora", "qlora"], work: dict[str, Any]) -> dict[str, Any]:
     """Train; losses of the steps and of validation, memory, and the bytes of the linear layers."""
     import psutil
 
@@ -141,7 +141,8 @@ def _linear_bytes(model: Any) -> int:
             continue
         total += module.weight.numel() * module.weight.element_size()
         if is_quantised(module):
-            state = module.weight.quant_state
+            weight: Any = module.weight
+            state = weight.quant_state
             scales = (state.absmax, state.state2.absmax)
             total += sum(tensor.numel() * tensor.element_size() for tensor in scales)
     return total

@@ -79,8 +79,9 @@ class Step:
         prepared = prepare(loaded)
         full = (arguments.prompt or training.prompt) == "full"
         chat = burnish.Chat(base.tokenizer)
-        options = {"full": full, "max_length": training.max_length}
-        rows = burnish.encode(prepared.split.train, prepared.task, chat, **options).rows
+        rows = burnish.encode(
+            prepared.split.train, prepared.task, chat, full=full, max_length=training.max_length
+        ).rows
         self.model = burnish.attach_adapter(base.model, r=training.lora_r, alpha=training.lora_alpha, seed=0)
         self.model.train()
         self.dtype = base.dtype
@@ -95,7 +96,8 @@ class Step:
         items = self._steps[number % len(self._steps)]
         batch = self._collate(items, how=self._losses.how)
         normaliser = sum(self._objective.share(item) for item in items)
-        self._objective.loss(self._losses(batch), batch, items, normaliser=normaliser, shared=0).value.backward()
+        loss = self._objective.loss(self._losses(batch), batch, items, normaliser=normaliser, shared=0)
+        torch.autograd.backward(loss.value)
         torch.nn.utils.clip_grad_norm_(self._trained, 1.0)
         self._optimizer.step()
         self._optimizer.zero_grad(set_to_none=True)

@@ -45,7 +45,9 @@ def main() -> None:
         print(json.dumps(results, indent=2))
 
 
-def _flipped(lines: list[dict[str, str]], vectors: np.ndarray, seed: int, rate: float, flips: int | None) -> dict:
+def _flipped(
+    lines: list[dict[str, str]], vectors: np.ndarray, seed: int, rate: float, flips: int | None
+) -> dict[str, float]:
     rng = np.random.default_rng(seed)
     rows = rng.permutation(len(lines))[:ROWS]
     labels = [str(lines[row]["label"]) for row in rows]

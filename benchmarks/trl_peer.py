@@ -62,9 +62,10 @@ def trl_trainer(
         from datasets import Dataset
         from trl import DPOConfig, DPOTrainer, SFTConfig, SFTTrainer
 
-        base, config = (SFTTrainer, SFTConfig) if objective == "sft" else (DPOTrainer, DPOConfig)
+        base: Any = SFTTrainer if objective == "sft" else DPOTrainer
+        config: Any = SFTConfig if objective == "sft" else DPOConfig
 
-        class Peer(base):  # type: ignore[misc, valid-type]
+        class Peer(base):  # type: ignore[misc]
             def _prepare_dataset(self, dataset: Any, *_: Any, **__: Any) -> Any:
                 return dataset
 
