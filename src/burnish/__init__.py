@@ -68,8 +68,6 @@ if TYPE_CHECKING:
         Split,
         ToolCall,
         TrainingResult,
-        Trial,
-        Tuning,
         Verdict,
     )
     from burnish.reports.html import write_report
@@ -85,6 +83,7 @@ if TYPE_CHECKING:
     from burnish.training.objectives.make import make_objective
     from burnish.training.objectives.sft import sft_loss
     from burnish.tuning.search import tune
+    from burnish.tuning_records import Trial, Tuning
 
 __version__ = "0.1.0"
 
@@ -111,7 +110,7 @@ _HOMES = {
     "burnish.progress": "Progress Silent",
     "burnish.records": (
         "Completion DataReport Evaluation Example Finding Forgetting Interval JsonSchema Labels Message Paired "
-        "Parsed Prediction Source Split ToolCall TrainingResult Trial Tuning Verdict"
+        "Parsed Prediction Source Split ToolCall TrainingResult Verdict"
     ),
     "burnish.reports.html": "write_report",
     "burnish.reports.model_card": "write_model_card",
@@ -126,6 +125,7 @@ _HOMES = {
     "burnish.training.objectives.make": "make_objective",
     "burnish.training.objectives.sft": "sft_loss",
     "burnish.tuning.search": "tune",
+    "burnish.tuning_records": "Trial Tuning",
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names.split()}
 

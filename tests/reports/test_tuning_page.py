@@ -7,10 +7,10 @@ from dataclasses import replace
 
 import pytest
 
-from burnish.records import Trial, Tuning
 from burnish.reports.plots import Dot, scatter_plot
 from burnish.reports.terminal import to_text
 from burnish.reports.tuning import gain_words, page_context, tuning_view, write_tuning_page
+from burnish.tuning_records import Trial, Tuning
 
 
 def trial(number, state, rate, metric, reason=None, **more):

@@ -9,11 +9,11 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from burnish.records import PromptTuning
 from burnish.reports.html import render_page
 from burnish.reports.plots import Dot, scatter_plot
 from burnish.reports.text import as_text, count, cut_noted, metric_name, p_value, percent, points
 from burnish.runs import write_text
+from burnish.tuning_records import PromptTuning
 
 CHARACTERS = 2000  # of an instruction on the page
 

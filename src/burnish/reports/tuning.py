@@ -12,11 +12,12 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from burnish.records import Json, Trial, Tuning
+from burnish.records import Json
 from burnish.reports.html import render_page
 from burnish.reports.plots import Dot, Series, bar_plot, line_plot, scatter_plot
 from burnish.reports.text import cut, metric_name, one_line, percent, points, seconds
 from burnish.runs import write_text
+from burnish.tuning_records import Trial, Tuning
 
 
 def setting_words(value: Json) -> str:

@@ -21,7 +21,7 @@ from burnish.hosting import hosted_config
 from burnish.measure import Bench
 from burnish.prepare import Prepared, prepare_checked, refuse_errors
 from burnish.progress import Progress, Silent
-from burnish.records import Example, Message, Paired, Prediction, PromptTrial, PromptTuning
+from burnish.records import Example, Message, Paired, Prediction, PromptTrial
 from burnish.reports.prompt_tuning import write_prompt_tuning_page
 from burnish.runs import (
     NotesFolder,
@@ -38,6 +38,7 @@ from burnish.runs import (
 from burnish.tuning.folder import describe
 from burnish.tuning.proposals import Case, Tried, read_instructions, request
 from burnish.tuning.proposers import Proposer, make_proposer
+from burnish.tuning_records import PromptTuning
 
 KIND = "prompt"  # runs/studies.py
 TRIALS, ROUNDS, RESULT, PAGE = "trials.jsonl", "rounds.jsonl", "prompt-tuning.json", "prompt-tuning.html"

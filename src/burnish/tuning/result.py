@@ -7,8 +7,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from burnish.records import Json, Trial, Tuning
+from burnish.records import Json
 from burnish.reports.tuning import value_words, words
+from burnish.tuning_records import Trial, Tuning
 
 
 def best_of(records: Sequence[Trial]) -> Trial | None:

@@ -17,7 +17,6 @@ from burnish.errors import ConfigError, Interrupted, TrainingError
 from burnish.measure import Bench
 from burnish.prepare import Prepared, prepare_checked, refuse_errors
 from burnish.progress import Progress, Silent
-from burnish.records import Trial, Tuning
 from burnish.reports.tuning import value_words, words, write_tuning_page
 from burnish.runs import NotesFolder, locked_study, new_study, newest_study, write_json
 from burnish.tuning.folder import KIND, PAGE, RESULT, STUDY, describe
@@ -25,6 +24,7 @@ from burnish.tuning.result import best_of, best_words, summarise
 from burnish.tuning.space import search_space, space_json, trial_settings
 from burnish.tuning.study import choose, importance, next_trial, open_study
 from burnish.tuning.trials import Limits, TimeUpError, run_trial, trial_record
+from burnish.tuning_records import Trial, Tuning
 
 HOPELESS = 3  # trials that fail before any succeeds
 

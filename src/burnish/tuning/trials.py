@@ -9,9 +9,10 @@ from typing import Any, NamedTuple
 
 from burnish.errors import TrainingError
 from burnish.measure import Bench
-from burnish.records import Json, Trial
+from burnish.records import Json
 from burnish.runs import read_jsonl
 from burnish.tuning.space import EVALUATIONS, trial_training
+from burnish.tuning_records import Trial
 
 STATES = {"COMPLETE": "done", "PRUNED": "pruned", "FAIL": "failed", "RUNNING": "running"}
 

@@ -11,8 +11,9 @@ from burnish.config import LoadedTask, load_task
 from burnish.config.names import rename
 from burnish.config.yaml_tree import read_yaml
 from burnish.errors import ConfigError
-from burnish.records import Json, Tuning
+from burnish.records import Json
 from burnish.runs import write_text
+from burnish.tuning_records import Tuning
 
 
 def best_settings(result: Tuning) -> dict[str, Json]:
