@@ -695,13 +695,13 @@ CALLS = [
         kind="tool_calling",
     ),
     chat(
-        "type dict",
-        call({}, tools=[{"name": "weather", "parameters": {"type": "dict"}}]),
+        "unknown type",
+        call({}, tools=[{"name": "weather", "parameters": {"type": "dicct"}}]),
         "tools[0].parameters.type",
         "not a valid JSON Schema",
-        "dict",
+        "dicct",
         kind="tool_calling",
-        fix="'object'",
+        fix="object, array",
     ),
     chat("calls in a generation row", call({"city": "Paris"}), "messages[1].tool_calls", "not generation", "weather"),
     chat(

@@ -177,3 +177,43 @@ def test_rows_share_their_tools() -> None:
 
 def test_empty_inputs_are_left_to_the_check() -> None:
     assert convert({"text": "", "label": "a"}, "classification").messages == (Message("user", ""),)
+
+
+XLAM = {
+    "id": 0,
+    "query": "q",
+    "answers": '[{"name": "live", "arguments": {"type": "beta"}}]',
+    "tools": '[{"name": "live", "description": "d", "parameters": {"type": {"type": "str", "default": "game"}}}]',
+}
+
+
+@pytest.mark.parametrize(
+    ("row", "kind", "said_before", "target"),
+    [
+        ({"instruction": "i", "context": "c", "response": "a", "category": "qa"}, "generation", ["i\nc"], "a"),
+        ({"instruction": "i", "context": "", "response": "a"}, "generation", ["i"], "a"),
+        ({"instruction": "i", "input": "x", "completion": "a"}, "generation", ["i\nx"], "a"),
+        ({"system_prompt": "s", "question": "q", "response": "a"}, "generation", ["s", "q"], "a"),
+        ({"query": "q", "response": "yes"}, "classification", ["q"], "yes"),
+        (XLAM, "tool_calling", ["q"], [{"name": "live", "arguments": {"type": "beta"}}]),
+        ({"system": [{"text": "s"}], "messages": [{"role": "user", "content": [{"text": "q"}]}, said("a")]},
+         "generation", ["s", "q"], "a"),
+        ({"system": "s", "messages": [SYSTEM, USER, said("a")]}, "generation", ["s", "q"], "a"),
+        ({"system_prompt": "s", "conversations": [USER, said("a")]}, "generation", ["s", "q"], "a"),
+        ({"conversations": [{"from": "user", "value": "q", "weight": 0}, {"from": "gpt", "value": "a", "weight": 1}]},
+         "generation", ["q"], "a"),
+    ],
+    ids=["dolly", "dolly-alone", "instruction", "orca", "response", "xlam", "bedrock", "twice", "hermes", "slimorca"],
+)  # fmt: skip
+def test_rows_of_well_known_sets(row: dict[str, Any], kind: Kind, said_before: list[str], target: Any) -> None:
+    made = convert(row, kind)
+    assert [message.content for message in made.messages] == said_before
+    assert made.target == target
+
+
+def test_two_system_texts_are_not_silently_one() -> None:
+    row = {"system": "t", "messages": [SYSTEM, USER, said("a")]}
+    rules = Rules("generation")
+    made = to_example("f", Row(4, row), shape_of(row, rules), rules)
+    assert isinstance(made, Problem)
+    assert (made.field, made.got) == ("system", "'t'")

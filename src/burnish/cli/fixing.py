@@ -62,7 +62,8 @@ def write_copies(
     from burnish.data.cleaning.clean import clean_files
 
     answers = {file.file: file.answer for file in checked.files}
-    cleaned = clean_files(checked.report.findings, actions, out, answers=answers, names=names)
+    nested = [file.file for file in checked.files if file.shape == "self_instruct"]
+    cleaned = clean_files(checked.report.findings, actions, out, answers=answers, nested=nested, names=names)
     for item in cleaned:
         done = ", ".join(f"{action} {rows:,} rows" for action, rows in item.changes.items())
         progress.notice(f"{item.written}: {done}; each change in {item.log}")

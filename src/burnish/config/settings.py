@@ -44,6 +44,9 @@ SEARCH_SCHEMA: dict[str, Any] = {
 }
 
 
+RowShape = Literal["auto", "messages", "prompt_completion", "alpaca", "sharegpt", "self_instruct", "bfcl"]
+
+
 class DataConfig(Settings):
     """Where the labelled examples are and how their columns are named."""
 
@@ -55,8 +58,8 @@ class DataConfig(Settings):
     contamination: list[Path] = Field(
         default=[], description="Files of test material (rows, or lines of text) that no row to train on may hold."
     )
-    format: Literal["auto", "messages", "prompt_completion", "alpaca", "sharegpt", "classification", "extraction"] = (
-        Field(default="auto", description="Shape of the rows; auto detects and reports it.")
+    format: Literal[RowShape, "classification", "extraction"] = Field(
+        default="auto", description="Shape of the rows; auto detects and reports it."
     )
     text: str | None = Field(default=None, description="Column with the input text (default: text).")
     target: str | None = Field(default=None, description="Column with the label or the target.")
@@ -136,9 +139,7 @@ class MixtureConfig(Settings):
     share: Annotated[float, Field(gt=0, lt=1)] | None = Field(
         default=None, description="Its share of an epoch's examples, instead of a weight."
     )
-    format: Literal["auto", "messages", "prompt_completion", "alpaca", "sharegpt"] = Field(
-        default="auto", description="Shape of its rows."
-    )
+    format: RowShape = Field(default="auto", description="Shape of its rows.")
     text: str | None = Field(default=None, description="Column with the input.")
     target: str | None = Field(default=None, description="Column with the answer.")
     instruction: str | None = Field(default=None, description="System turn of rows that bring none.")

@@ -4,6 +4,8 @@
     prompt_completion  {"prompt", "completion"}: strings or lists of messages
     alpaca             {"instruction", "input"?, "output", "system"?, "history"?}
     sharegpt           {"conversations": [{from, value}, …], "system"?, "tools"?}
+    self_instruct      {"instruction", "instances": [{"input", "output"}, …]}: an example each (instances.py)
+    bfcl               {"question": [[…]], "function", "ground_truth"} (leaderboard.py)
     columns            a text (or messages) column and a target column: text and label, text and target, …
 
 "classification" and "extraction" name the last one with its usual target column. Preference data have shapes of their
@@ -14,30 +16,31 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Literal, NamedTuple
 
 from burnish.data.fingerprint import example_id, input_digest
-from burnish.data.preferences import PairName, PairShape, preference_shape, take_pair_apart
+from burnish.data.instances import INSTANCES, INSTRUCTION, OUTPUT, instances
+from burnish.data.leaderboard import ANSWER, FUNCTION, QUESTION, take_question_apart, written_place
+from burnish.data.preferences import COMPLETIONS, PairName, PairShape, preference_shape, take_pair_apart
 from burnish.data.prompts import alpaca_turns, has_roles, listed, prompt_turns, system_turns
 from burnish.data.streams import Row
 from burnish.data.targets import Check, read_target
-from burnish.data.turns import BadFieldError, nearest, read_messages, read_sharegpt, read_tools
+from burnish.data.turns import BadFieldError, Tools, nearest, read_messages, read_sharegpt, read_tools
 from burnish.errors import MISSING, Problem
 from burnish.records import Example, Json, Kind, Message, Source
 
-Format = Literal[
-    "auto", "messages", "prompt_completion", "alpaca", "sharegpt", "columns", "classification", "extraction"
-]
-ShapeName = Literal["messages", "prompt_completion", "alpaca", "sharegpt", "columns"] | PairName
+_Own = Literal["messages", "prompt_completion", "alpaca", "sharegpt", "self_instruct", "bfcl"]
+Format = Literal["auto", "columns", "classification", "extraction"] | _Own
+ShapeName = Literal["columns"] | _Own | PairName
 
 TEXT_COLUMNS = ("text", "input", "question", "sentence", "utterance", "query", "prompt")
 TARGET_COLUMNS: Mapping[Kind, tuple[str, ...]] = {
-    "classification": ("label", "target", "output", "category", "class", "answer", "completion"),
-    "extraction": ("target", "output", "json", "label", "answer", "completion"),
+    "classification": ("label", "target", "output", "category", "class", "answer", "completion", "response"),
+    "extraction": ("target", "output", "json", "label", "answer", "completion", "response"),
     "generation": ("target", "output", "completion", "response", "answer", "label"),
-    "tool_calling": ("target", "tool_calls", "output", "completion", "answer"),
+    "tool_calling": ("target", "tool_calls", "output", "completion", "answer", "answers"),
     "preference": ("chosen", "completion"),
 }
 _NAME_THEM = "Name the columns in the task file: data.text and data.target."
@@ -74,6 +77,8 @@ class Shape:
 
     def fits(self, values: Mapping[str, Json]) -> bool:
         """Whether a row has the columns of this shape."""
+        if self.name == "bfcl" and FUNCTION not in values:
+            return False
         return self.text in values and (self.target is None or self.target in values)
 
 
@@ -86,6 +91,10 @@ class Rules:
     format: Format = "auto"
     labels: frozenset[str] | None = None
     schema: Check | None = None
+
+
+_SELF_INSTRUCT = Shape("self_instruct", INSTRUCTION, INSTANCES)
+_BFCL = Shape("bfcl", QUESTION, ANSWER)
 
 
 def detect_shape(rows: Sequence[Row], rules: Rules) -> Shape:
@@ -129,8 +138,8 @@ def _usual(target: str | None) -> list[Shape]:
     """Shapes with fixed columns that a row may have when `target` is the answer's column (None: not said)."""
     if target is not None:
         named = [Shape("columns", "messages", target)]
-        if target == "output":
-            named.insert(0, Shape("alpaca", "instruction", "output"))
+        if target in COMPLETIONS:
+            named.insert(0, Shape("alpaca", "instruction", target))
         if target in ("completion", "response"):
             named.insert(0, Shape("prompt_completion", "prompt", target))
         return named
@@ -140,6 +149,10 @@ def _usual(target: str | None) -> list[Shape]:
         Shape("prompt_completion", "prompt", "completion"),
         Shape("prompt_completion", "prompt", "response"),
         Shape("alpaca", "instruction", "output"),
+        Shape("alpaca", "instruction", "response"),
+        Shape("alpaca", "instruction", "completion"),
+        _SELF_INSTRUCT,
+        _BFCL,
     ]
 
 
@@ -153,6 +166,8 @@ def _named_shape(values: Mapping[str, Json], rules: Rules) -> Shape:
         shape = Shape("prompt_completion", text or "prompt", target or "completion")
     elif rules.format == "alpaca":
         shape = Shape("alpaca", text or "instruction", target or "output")
+    elif rules.format in ("self_instruct", "bfcl"):
+        shape = _SELF_INSTRUCT if rules.format == "self_instruct" else _BFCL
     else:
         usual = {"classification": "label", "extraction": "target"}.get(rules.format)
         if usual is not None and target is None and usual in values:
@@ -201,6 +216,20 @@ class Draft(NamedTuple):
     input_field: str
 
 
+def to_examples(file: str, row: Row, shape: Shape, rules: Rules) -> Iterator[Example | Problem]:
+    """The Examples of one row, several where it has instances, or the Problems with them."""
+    if shape.name != "self_instruct" or not shape.fits(row.values):
+        yield to_example(file, row, shape, rules)
+        return
+    alpaca = Shape("alpaca", shape.text, OUTPUT)
+    for one in instances(row.values):
+        if isinstance(one, BadFieldError):
+            yield Problem(file, row.line, one.field, one.what, one.got, one.fix, one.finding)
+            continue
+        made = to_example(file, Row(row.line, one.values), alpaca, rules)
+        yield replace(made, field=one.field(made.field)) if isinstance(made, Problem) else made
+
+
 def to_example(file: str, row: Row, shape: Shape, rules: Rules) -> Example | Problem:
     """One row as an Example, or the Problem with it."""
     try:
@@ -208,7 +237,8 @@ def to_example(file: str, row: Row, shape: Shape, rules: Rules) -> Example | Pro
             _refuse_other_shape(row.values, shape, rules)
         return _example(file, row, shape, rules)
     except BadFieldError as error:
-        return Problem(file, row.line, error.field, error.what, error.got, error.fix, error.finding)
+        field = written_place(error.field, row.values) if shape.name == "bfcl" else error.field
+        return Problem(file, row.line, field, error.what, error.got, error.fix, error.finding)
 
 
 def _refuse_other_shape(values: Mapping[str, Json], shape: Shape, rules: Rules) -> None:
@@ -225,13 +255,11 @@ def _refuse_other_shape(values: Mapping[str, Json], shape: Shape, rules: Rules) 
 
 def _example(file: str, row: Row, shape: Shape, rules: Rules) -> Example:
     values = row.values
-    column = rules.columns.tools or "tools"
-    if rules.columns.tools is not None and column not in values:
+    if rules.columns.tools is not None and rules.columns.tools not in values:
+        column = rules.columns.tools
         fix = f"Correct data.tools.{nearest(column, list(values))}"
         raise BadFieldError(column, "the row has no such column", list(values), fix)
-    tools = read_tools(values.get(column) or None, column)
-    if not tools and values.get("functions") and column == "tools":  # OpenAI before November 2023
-        tools = read_tools(values["functions"], "functions")
+    tools = tools_of(values, rules.columns, shape)
     draft = take_apart(values, shape, rules.kind)
     check_input(draft)
     target = read_target(
@@ -251,20 +279,26 @@ def _example(file: str, row: Row, shape: Shape, rules: Rules) -> Example:
     )
 
 
+def tools_of(values: Mapping[str, Json], columns: Columns, shape: Shape) -> Tools:
+    """The function schemas of a row, none where it lists none."""
+    column = columns.tools or (FUNCTION if shape.name == "bfcl" else "tools")
+    tools = read_tools(values.get(column) or None, column)
+    if not tools and values.get("functions") and column == "tools":  # OpenAI before November 2023
+        tools = read_tools(values["functions"], "functions")
+    return tools
+
+
 def take_apart(values: Mapping[str, Json], shape: Shape, kind: Kind) -> Draft:
     value = values.get(shape.text, MISSING)
     if value is MISSING:
         raise BadFieldError(shape.text, "the row has no such field", list(values), "Add the field to the row.")
     if shape.name in ("pairs", "conversation_pairs", "preferred_output", "unpaired"):
         return Draft(*take_pair_apart(values, PairShape(shape.name, shape.text, shape.target)))
-    if shape.name == "messages":
-        return _split_answer(read_messages(value, shape.text), shape.text, kind)
-    if shape.name == "sharegpt":
-        if has_roles(value):
-            return _split_answer(read_messages(value, shape.text), shape.text, kind)
-        system = values.get("system")
-        messages = read_sharegpt(value, shape.text, system)
-        return _split_answer(messages, shape.text, kind, shift=1 if system not in (None, "") else 0)
+    if shape.name == "bfcl":
+        return Draft(*take_question_apart(values))
+    if shape.name in ("messages", "sharegpt"):
+        messages, shift = conversation(values, shape)
+        return _split_answer(messages, shape.text, kind, shift)
     if shape.name == "prompt_completion":
         return _prompt_completion(values, shape, kind)
     if shape.name == "alpaca":
@@ -272,6 +306,22 @@ def take_apart(values: Mapping[str, Json], shape: Shape, kind: Kind) -> Draft:
         return Draft(alpaca_turns(values, shape.text), values.get(field, MISSING), field, shape.text)
     target = values.get(shape.target or "", MISSING)
     return Draft(system_turns(values) + prompt_turns(value, shape.text), target, shape.target or "", shape.text)
+
+
+def conversation(values: Mapping[str, Json], shape: Shape) -> tuple[tuple[Message, ...], int]:
+    """The turns of a row, its column `system` in front, and how many turns that put there."""
+    value, system = values[shape.text], system_turns(values)
+    if shape.name == "sharegpt" and not has_roles(value):
+        turns = read_sharegpt(value, shape.text)
+    else:
+        turns = read_messages(value, shape.text)
+    if system and turns[0].role == "system":
+        if turns[0].content.strip() != system[0].content.strip():
+            fix = "Keep one of them."
+            what = "the row has a system text beside the conversation's own"
+            raise BadFieldError("system", what, system[0].content, fix)
+        system = ()
+    return system + turns, len(system)
 
 
 def _split_answer(messages: tuple[Message, ...], field: str, kind: Kind, shift: int = 0) -> Draft:

@@ -6,15 +6,18 @@ from collections.abc import Iterable, Mapping
 from itertools import islice
 from pathlib import Path
 
+from burnish.data.instances import INSTANCES, OUTPUT, instances
+from burnish.data.leaderboard import ANSWER, FUNCTION, QUESTION
 from burnish.data.preferences import LABELS
 from burnish.data.read import read_rows
 from burnish.data.streams import Row
 from burnish.data.strict_json import BadJsonError, parse_json
+from burnish.data.turns import BadFieldError
 from burnish.records import Json, Kind
 
 _ROWS = 200
 _LABEL = ("label", "category", "class")
-_ANSWER = ("target", "output", "completion", "response", "answer", "json", "tool_calls")
+_ANSWER = ("target", "output", "completion", "response", "answer", "answers", "json", "tool_calls")
 _SHORT = 80  # characters of a label, at most
 
 
@@ -60,6 +63,11 @@ def _answer(row: Mapping[str, Json], target: str | None) -> Json:
     """The row's answer, decoded where it is the text of an object or a list."""
     if target is not None:
         return _decoded(row.get(target))
+    if {QUESTION, FUNCTION, ANSWER} <= row.keys():  # BFCL's own form of a call
+        return [{"function": None}]
+    for one in instances(row) if INSTANCES in row else ():
+        if not isinstance(one, BadFieldError):
+            return _decoded(one.values.get(OUTPUT))
     for turns in (row.get("messages"), row.get("conversations"), row.get("completion")):
         if isinstance(turns, list) and turns and isinstance(turns[-1], Mapping):
             last = turns[-1]

@@ -6,16 +6,29 @@ and what it is asked must not differ by a space: both come from `formats.take_ap
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from burnish.data.checks.masking import masked_problem
 from burnish.data.fingerprint import example_id
-from burnish.data.formats import TARGET_COLUMNS, TEXT_COLUMNS, Columns, Draft, Format, Shape, check_input, take_apart
-from burnish.data.preferences import preference_shape
+from burnish.data.formats import (
+    TARGET_COLUMNS,
+    TEXT_COLUMNS,
+    Columns,
+    Draft,
+    Format,
+    Shape,
+    check_input,
+    conversation,
+    take_apart,
+    tools_of,
+)
+from burnish.data.instances import INSTANCES, INSTRUCTION, instances
+from burnish.data.leaderboard import FUNCTION, QUESTION, question_turns
+from burnish.data.preferences import COMPLETIONS, preference_shape
 from burnish.data.read import read_rows
 from burnish.data.streams import Line, Row, Unreadable, encoding_problem, read_lines
-from burnish.data.turns import BadFieldError, nearest, read_messages, read_sharegpt, read_tools
+from burnish.data.turns import BadFieldError, nearest
 from burnish.errors import DataError, Problem
 from burnish.records import Example, Json, Kind, Message, Source
 
@@ -100,22 +113,34 @@ def _rows(path: Path, kind: Kind, format: Format, columns: Columns) -> list[Exam
         if not isinstance(item, Row):
             found.append(item)
             continue
-        try:
-            found.append(_input(name, item, kind, format, columns))
-        except BadFieldError as error:
-            found.append(Problem(name, item.line, error.field, error.what, error.got, error.fix))
+        for values in _asked(item.values, format, columns):
+            try:
+                if isinstance(values, BadFieldError):
+                    raise values
+                found.append(_input(name, Row(item.line, values), kind, format, columns))
+            except BadFieldError as error:
+                found.append(Problem(name, item.line, error.field, error.what, error.got, error.fix))
     return found
+
+
+def _asked(values: dict[str, Json], format: Format, columns: Columns) -> Iterator[dict[str, Json] | BadFieldError]:
+    """The values of a row, or of each of its instances."""
+    nested = (
+        columns.text is None and format in ("auto", "self_instruct") and {INSTRUCTION, INSTANCES} <= values.keys()
+    )
+    for one in instances(values) if nested else ():
+        yield one if isinstance(one, BadFieldError) else one.values
+    if not nested:
+        yield values
 
 
 def _input(name: str, row: Row, kind: Kind, format: Format, columns: Columns) -> Example:
     values = row.values
-    column = columns.tools or "tools"
-    tools = read_tools(values.get(column) or None, column)
     shape = _judged_shape(values, format, columns) if kind == "preference" else None
     if shape is None:
         kind = "generation" if kind == "preference" else kind  # without its answers a row is like any other input
         shape = input_shape(values, kind, format, columns)
-    messages = _messages(values, shape, kind)
+    messages, tools = _messages(values, shape, kind), tools_of(values, columns, shape)
     check_input(Draft(messages, None, "", shape.text))
     return Example(example_id(messages, None, tools), messages, None, Source(name, row.line), tools)
 
@@ -129,14 +154,10 @@ def _judged_shape(values: Mapping[str, Json], format: Format, columns: Columns) 
 
 
 def _messages(values: Mapping[str, Json], shape: Shape, kind: Kind) -> tuple[Message, ...]:
-    if shape.name == "sharegpt":
-        value = values[shape.text]
-        openai = isinstance(value, list) and bool(value) and isinstance(value[0], dict) and "role" in value[0]
-        system = values.get("system")
-        messages = read_messages(value, shape.text) if openai else read_sharegpt(value, shape.text, system)
-        return _without_answer(messages)
-    if shape.name == "messages":
-        return _without_answer(read_messages(values[shape.text], shape.text))
+    if shape.name == "bfcl":
+        return question_turns(values[QUESTION])
+    if shape.name in ("messages", "sharegpt"):
+        return _without_answer(conversation(values, shape)[0])
     return take_apart(values, shape, kind).messages
 
 
@@ -157,8 +178,10 @@ def input_shape(values: Mapping[str, Json], kind: Kind, format: Format, columns:
         return _at(values, "messages" if columns.target is None else "columns", text or "messages")
     if format == "sharegpt" or (text is None and "conversations" in values and format == "auto"):
         return _at(values, "sharegpt", text or "conversations")
-    if format == "alpaca" or (text is None and format == "auto" and _is_alpaca(values, kind)):
+    if format in ("alpaca", "self_instruct") or (text is None and format == "auto" and _is_alpaca(values, kind)):
         return _at(values, "alpaca", text or "instruction")
+    if format == "bfcl" or (text is None and {QUESTION, FUNCTION} <= values.keys() and format == "auto"):
+        return _at(values, "bfcl", QUESTION)
     if text is not None:
         return Shape("columns", text)
     answered = "completion" in values or "response" in values
@@ -175,13 +198,16 @@ def _is_alpaca(values: Mapping[str, Json], kind: Kind) -> bool:
     """`input` beside an instruction is its context, unless the answer stands in a column of another shape."""
     if "instruction" not in values:
         return False
-    return "output" in values or not any(column in values for column in TARGET_COLUMNS[kind])
+    answered = any(column in values for column in COMPLETIONS)
+    return answered or not any(column in values for column in TARGET_COLUMNS[kind])
 
 
 def _at(values: Mapping[str, Json], name: str, column: str) -> Shape:
     if column not in values:
         fix = f"Add the column to the row.{nearest(column, list(values))}"
         raise BadFieldError(column, f"there is no column {column!r}", list(values), fix)
+    if name == "bfcl":
+        return Shape("bfcl", column)
     if name == "alpaca":
         return Shape("alpaca", column, "output")
     if name == "sharegpt":

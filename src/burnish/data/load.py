@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from burnish.data.checks.masking import masked_problem
-from burnish.data.formats import Columns, Format, Rules, detect_shape, to_example
+from burnish.data.formats import Columns, Format, Rules, detect_shape, to_examples
 from burnish.data.read import container, read_rows
 from burnish.data.streams import Row, Unreadable
 from burnish.data.targets import schema_check
@@ -105,7 +105,10 @@ def _file_examples(
     if on_file is not None:
         on_file(FileFormat(name, str(container(path)), str(shape), shape.target or shape.text))
     for item in chain(first, rows):
-        yield to_example(name, item, shape, rules) if isinstance(item, Row) else item
+        if isinstance(item, Row):
+            yield from to_examples(name, item, shape, rules)
+        else:
+            yield item
 
 
 def read_examples(

@@ -114,7 +114,7 @@ def _prompt(values: Mapping[str, Json], column: str) -> tuple[Message, ...]:
     if column == "instruction":
         return alpaca_turns(values, column)
     if column == "conversations" and not has_roles(value):
-        return read_sharegpt(value, column, values.get("system"))
+        return read_sharegpt(value, column, system_turns(values))
     if isinstance(value, str) and _OPENED.match(value):
         return system_turns(values) + transcript(value, column)[:-1]  # without the answer's empty turn
     return system_turns(values) + prompt_turns(value, column)

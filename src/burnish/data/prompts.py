@@ -9,9 +9,11 @@ from burnish.records import Json, Message
 
 
 def system_turns(values: Mapping[str, Json]) -> tuple[Message, ...]:
-    """The column `system` as a turn, if the row has one."""
-    system = values.get("system")
-    return (Message("system", text_of(system, "system")),) if system not in (None, "") else ()
+    """The column `system` (or `system_prompt`) as a turn, if the row has one."""
+    for column in ("system", "system_prompt"):
+        if values.get(column) not in (None, ""):
+            return (Message("system", text_of(values[column], column)),)
+    return ()
 
 
 def prompt_turns(value: Json, field: str) -> tuple[Message, ...]:
@@ -35,10 +37,10 @@ def has_roles(value: Json) -> bool:
 
 
 def alpaca_turns(values: Mapping[str, Json], column: str) -> tuple[Message, ...]:
-    """Alpaca's instruction (in `column`) with its input, system text and history."""
+    """Alpaca's instruction (in `column`) with its input (or Dolly's context), system text and history."""
     instruction = text_of(values[column], column)
-    extra = values.get("input")
-    context = text_of(extra, "input") if extra is not None else ""
+    given = next((name for name in ("input", "context") if values.get(name) is not None), None)  # context: Dolly
+    context = text_of(values[given], given) if given is not None else ""
     question = f"{instruction}\n{context}" if context.strip() else instruction  # joined as LLaMA-Factory does
     turns = list(system_turns(values))
     history = decoded(values.get("history") or [], "history", "the history")

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
+from burnish.calls import first_accepted
 from burnish.data.fingerprint import canonical
 from burnish.data.strict_json import kind_of, parse_json
 from burnish.data.turns import BadFieldError, Tools, decoded, finding, nearest, read_tool_calls
@@ -132,7 +133,8 @@ def _calls(value: Json, field: str, tools: Tools) -> list[Json]:
             fix = f"Call a tool of the row, or add this one.{nearest(call.name, list(known))}"
             raise BadFieldError(f"{place}.name", "the row has no tool of this name", call.name, fix)
         _require_json(dict(call.arguments), f"{place}.arguments")
-        _argument_check(canonical(known[call.name].get("parameters", {})))(dict(call.arguments), f"{place}.arguments")
+        learned = first_accepted(dict(call.arguments))
+        _argument_check(canonical(known[call.name].get("parameters", {})))(learned, f"{place}.arguments")
     return [{"name": call.name, "arguments": dict(call.arguments)} for call in calls]
 
 

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any, get_args
 
+from burnish.calls import parameter_schema
 from burnish.data.checks.masking import masked
 from burnish.data.fingerprint import canonical
 from burnish.data.strict_json import BadJsonError, kind_of, parse_json
@@ -108,7 +109,7 @@ def text_of(value: Json, field: str) -> str:
                 continue
             if not isinstance(part, dict):
                 raise BadFieldError(place, f"a content part must be an object, this is {kind_of(part)}", part, _PARTS)
-            if part.get("type") != "text":
+            if part.get("type", "text" if "text" in part else None) != "text":  # Bedrock's parts have no type
                 what = "only content parts of type 'text' can be trained on"
                 raise BadFieldError(f"{place}.type", what, part.get("type", MISSING), "Remove the part or the row.")
             if not isinstance(part.get("text"), str):
@@ -194,10 +195,12 @@ def _string(item: Mapping[str, Json], key: str, place: str) -> str | None:
 
 
 def turn_weight(value: Json, role: Role, field: str) -> float | None:
-    """OpenAI's turn weight: 0 or 1, on assistant turns only."""
+    """OpenAI's turn weight: 0 or 1 on assistant turns, at most 0 on others (SlimOrca), where it says nothing new."""
     if value is None:
         return None
     if role != "assistant":
+        if value == 0 and not isinstance(value, bool):  # true of every such turn: none is trained on
+            return None
         fix = "Remove it: only assistant turns are trained on."
         raise BadFieldError(field, f"a {role} turn cannot have a weight", value, fix)
     if isinstance(value, bool) or value not in (0, 1):
@@ -222,17 +225,18 @@ def _check_order(messages: Sequence[Message], field: str) -> None:
             raise BadFieldError(f"{field}[{index}].tool_call_id", what, message.tool_call_id, fix)
 
 
-def read_sharegpt(value: Json, field: str, system: Json = None) -> tuple[Message, ...]:
-    """ShareGPT turns: from human, gpt, system, tool, observation or function_call (a JSON call as value)."""
+def read_sharegpt(value: Json, field: str, system: tuple[Message, ...] = ()) -> tuple[Message, ...]:
+    """ShareGPT turns: from human, gpt, system, tool, observation or function_call (a JSON call as value).
+
+    system: turns of the row's other columns, put in front.
+    """
     value = decoded(value, field, "the list of turns")
     if not isinstance(value, list) or not value:
         what = f"{field} must be a list of turns with from and value"
         raise BadFieldError(field, what, value, 'Write [{"from": "human", "value": …}, {"from": "gpt", "value": …}].')
-    made = [Message("system", text_of(system, "system"))] if system not in (None, "") else []
-    for index, item in enumerate(value):
-        made.append(_sharegpt_turn(item, f"{field}[{index}]"))
-    _check_order(made[1:] if system not in (None, "") else made, field)
-    return tuple(made)
+    made = tuple(_sharegpt_turn(item, f"{field}[{index}]") for index, item in enumerate(value))
+    _check_order(made, field)
+    return system + made
 
 
 def _sharegpt_turn(item: Json, place: str) -> Message:
@@ -307,7 +311,10 @@ def _read_call(item: Json, place: str, call_id: str | None) -> ToolCall:
 
 
 def read_tools(value: Json, field: str) -> Tools:
-    """OpenAI function schemas; flat ones ({name, parameters}) are wrapped. Equal lists share one object."""
+    """OpenAI function schemas; flat ones ({name, parameters}) are wrapped, and parameters made JSON Schema.
+
+    Equal lists share one object.
+    """
     value = decoded(value, field, "the list of tools")
     if value is None:
         return ()
@@ -340,6 +347,8 @@ def _read_tools(text: str, field: str) -> Tools:
             raise BadFieldError(f"{place}.type", "only tools of type 'function' are read", item["type"], "Remove it.")
         function = item["function"] if "function" in item else {k: v for k, v in item.items() if k != "type"}
         inner = f"{place}.function" if "function" in item else place
+        if isinstance(function, dict) and isinstance(function.get("parameters"), dict):
+            function = {**function, "parameters": parameter_schema(function["parameters"])}
         _check_function(function, inner)
         if function["name"] in names:
             fix = "Name each tool once."
@@ -383,6 +392,4 @@ def _check_function(function: Any, place: str) -> None:
     except SchemaError as error:
         path = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in error.absolute_path)
         fix = "Write JSON Schema (the types are object, array, string, number, integer, boolean, null)."
-        if error.instance == "dict":
-            fix = "JSON Schema calls this type 'object'."
         raise BadFieldError(f"{place}.parameters{path}", "not a valid JSON Schema", error.instance, fix) from None

@@ -1,7 +1,7 @@
 """Tool calling: the answer is a JSON list of calls, each {"name", "arguments"}.
 
-A target's argument is a value, or {"any_of": [...]} with the values that are accepted; "" among them means that
-the argument may be left out. `tools` are OpenAI function schemas.
+A target's argument is a value, or the values that are accepted (burnish/calls.py). `tools` are OpenAI function
+schemas.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from burnish.calls import first_accepted, options, parameter_schema
 from burnish.records import Constraint, Example, Json, JsonSchema, Kind, Message, Parsed
 from burnish.tasks.base import Metric
 from burnish.tasks.json_text import compact, in_schema_order, json_equal, read_json, validator
@@ -82,37 +83,12 @@ def _described(tool: Mapping[str, Json]) -> dict[str, Json]:
     return {key: function[key] for key in ("name", "description", "parameters") if key in function}
 
 
-# Type names of Python that tool descriptions in the wild use for JSON's.
-_TYPES = {"dict": "object", "float": "number", "int": "integer", "str": "string", "bool": "boolean",
-          "tuple": "array", "list": "array", "double": "number", "long": "integer"}  # fmt: skip
-
-
-def _proper(schema: Any) -> Any:
-    """A parameter schema as JSON Schema: Python's type names replaced, "any" left open."""
-    if isinstance(schema, list):
-        return [_proper(item) for item in schema]
-    if not isinstance(schema, Mapping):
-        return schema
-    proper: dict[str, Any] = {}
-    for key, value in schema.items():
-        if key == "type" and isinstance(value, str):
-            if value.lower() != "any":
-                proper[key] = _TYPES.get(value.lower(), value.lower())
-        elif key in ("properties", "$defs", "definitions") and isinstance(value, Mapping):
-            proper[key] = {name: _proper(inner) for name, inner in value.items()}
-        elif key == "required" and not isinstance(value, list):
-            continue  # `"required": true` inside a property is a habit from elsewhere and no JSON Schema
-        else:
-            proper[key] = value if key in ("enum", "const", "default", "examples") else _proper(value)
-    return proper
-
-
 def _parameters(example: Example) -> list[tuple[str, dict[str, Any]]]:
     """(name, schema of the arguments) of every tool. Arguments that a tool does not name are refused."""
     found = []
     for tool in example.tools:
         function = _function(tool)
-        schema = _proper(function.get("parameters") or {})
+        schema = parameter_schema(function.get("parameters") or {})
         schema["type"] = "object"
         schema.setdefault("properties", {})
         schema.setdefault("additionalProperties", False)
@@ -175,38 +151,22 @@ def _explain(value: Json, example: Example) -> str | None:
     return None
 
 
-def _options(spec: Json) -> list[Json] | None:
-    if isinstance(spec, Mapping) and set(spec) == {"any_of"} and isinstance(spec["any_of"], list):
-        return list(spec["any_of"])
-    return None
-
-
 def _optional(spec: Json) -> bool:
-    options = _options(spec)
-    return options is not None and "" in options
+    several = options(spec)
+    return several is not None and "" in several
 
 
 def _chosen(call: Mapping[str, Json]) -> dict[str, Json]:
     """The arguments to train on: of several accepted values the first that is given."""
-    resolved = _resolve(call["arguments"])
+    resolved = first_accepted(call["arguments"])
     return dict(resolved) if isinstance(resolved, Mapping) else {}
-
-
-def _resolve(spec: Json) -> Json:
-    options = _options(spec)
-    if options is not None:
-        return _resolve(next((option for option in options if option != ""), ""))
-    if isinstance(spec, Mapping):
-        left_out = {key for key, inner in spec.items() if _options(inner) == [""]}
-        return {key: _resolve(inner) for key, inner in spec.items() if key not in left_out}
-    return [_resolve(item) for item in spec] if isinstance(spec, list) else spec
 
 
 def accepts(spec: Json, value: Json) -> bool:
     """Whether a value is what a target asks for, with any_of at every depth."""
-    options = _options(spec)
-    if options is not None:
-        return any(accepts(option, value) for option in options)
+    several = options(spec)
+    if several is not None:
+        return any(accepts(option, value) for option in several)
     if isinstance(spec, Mapping):
         if not isinstance(value, Mapping) or value.keys() - spec.keys():
             return False

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import NamedTuple, Protocol
 
+from burnish.calls import first_accepted
 from burnish.records import Example, Finding, Json
 
 
@@ -30,7 +32,12 @@ class Check(Protocol):
 
 
 def text_row(example: Example) -> TextRow:
-    """The texts of an example, in the order in which a reader meets them."""
+    """The texts of an example, in the order in which a reader meets them.
+
+    Of several values that an argument of a call accepts the checks see the one that is learned.
+    """
+    if isinstance(example.target, list):
+        example = replace(example, target=first_accepted(example.target))
     asked: list[str] = []
     system: list[str] = []
     for message in example.messages:

@@ -24,7 +24,9 @@ from burnish.data.cleaning.edits import (
 )
 from burnish.data.cleaning.log import end_of, entry_of, log_of
 from burnish.data.cleaning.rewrite import rewrite
-from burnish.errors import ConfigError
+from burnish.data.instances import instances
+from burnish.data.read import Row, read_rows
+from burnish.errors import ConfigError, DataError
 from burnish.records import Finding, Json, Source
 from burnish.runs import dumps
 from burnish.runs.files import replacing
@@ -97,14 +99,16 @@ def clean_files(
     folder: Path | None = None,
     *,
     answers: Mapping[str, str] | None = None,
+    nested: Collection[str] = (),
     names: FindNames | None = None,
 ) -> list[Cleaned]:
     """Write a cleaned copy of every file with something to change, and its log `<copy>.changes.jsonl`.
 
     folder: for the copies (None: beside each file). answers: by file the column with the answer (load.FileFormat); in
-    other files no space at the ends of fields is taken away. names: finds names of persons, which are redacted, too;
-    the logs then show no text. Raises ConfigError when a copy is there already, DataError when a file cannot be cut
-    into rows.
+    other files no space at the ends of fields is taken away. nested: files whose rows may hold several examples.
+    names: finds names of persons, which are redacted, too; the logs then show no text. Raises ConfigError when a copy
+    is there already, DataError when a file cannot be cut into rows, or when a row of several examples would go for
+    the sake of one.
     """
     plan = make_plan(findings, actions)
     instead = {text: usual for finding in findings for text, usual in finding.instead.items()}
@@ -114,12 +118,22 @@ def clean_files(
         if copy.exists() or list(copies.values()).count(copy) > 1:
             fix = "Remove it, or name another folder: --out DIR."
             raise ConfigError("the cleaned copy would replace a file", got=str(copy), where=file, fix=fix)
+    for file in plan.keys() & set(nested):
+        _require_single(file, {line for line, kinds in plan[file].items() if "drop" in kinds.values()})
     return [
         _clean(
             Path(file), copies[file], rows, _Repairs((answers or {}).get(file), spaced[file], instead, repeats), names
         )
         for file, rows in plan.items()
     ]
+
+
+def _require_single(file: str, drop: Collection[int]) -> None:
+    for row in read_rows(file):
+        if isinstance(row, Row) and row.line in drop and (count := sum(1 for _ in instances(row.values))) > 1:
+            what = f"the row holds {count} instances, of which not all may have to go"
+            fix = "Write a row for each instance (instruction, input, output), or drop nothing: --fix redact,repair."
+            raise DataError(what, where=f"{file}:{row.line}", fix=fix)
 
 
 class _Repairs(NamedTuple):
