@@ -25,6 +25,11 @@ def shorten(value: object, limit: int = 120) -> str:
     return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
+def first_line(value: object) -> str:
+    """The first line with words of `str(value)`, an error's or a text's; empty where there is none."""
+    return next(iter(str(value).strip().splitlines()), "")
+
+
 class BurnishError(Exception):
     """A mistake the user can mend.
 

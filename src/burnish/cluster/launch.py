@@ -18,7 +18,7 @@ from typing import Any, BinaryIO, NamedTuple
 
 from burnish.cluster.messages import error_from, tell
 from burnish.cluster.place import RENDEZVOUS, Place
-from burnish.errors import Interrupted, RunError
+from burnish.errors import Interrupted, RunError, first_line
 from burnish.progress import Progress
 
 MESSAGES = "BURNISH_MESSAGES"  # the file descriptor that a worker writes its messages to
@@ -117,7 +117,7 @@ def launch(plan: Launch, progress: Progress) -> dict[str, Any]:
                 raise
             restarts += 1
             count = f"restart {restarts} of {plan.max_restarts}"
-            progress.notice(f"{lost.what.splitlines()[0]}; going on from the last checkpoint ({count})", warning=True)
+            progress.notice(f"{first_line(lost.what)}; going on from the last checkpoint ({count})", warning=True)
 
 
 def _attempt(plan: Launch, progress: Progress) -> dict[str, Any]:

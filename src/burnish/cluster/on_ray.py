@@ -15,7 +15,7 @@ from typing import Any
 from burnish.cluster.launch import WorkerLostError, signals_noted
 from burnish.cluster.messages import Sender, error_from, error_message, tell
 from burnish.cluster.place import Place
-from burnish.errors import RunError
+from burnish.errors import RunError, first_line
 from burnish.progress import Progress, Silent
 
 Work = Callable[[dict[str, Any], Place, Progress], dict[str, Any]]
@@ -116,7 +116,7 @@ def _connected(address: str) -> Iterator[Any]:
         ray.init(address=address, **options)
     except (ConnectionError, OSError, RuntimeError, ValueError) as error:
         raise RunError(
-            f"no Ray cluster answers: {str(error).splitlines()[0]}",
+            f"no Ray cluster answers: {first_line(error) or type(error).__name__}",
             got=address,
             where="--cluster",
             fix="start one with `ray start --head`, or use --cluster local",
@@ -202,7 +202,7 @@ def _watch(ray: Any, tasks: list[Any], mailbox: Any, progress: Progress, told: l
             try:
                 message = ray.get(task)
             except ray.exceptions.RayError as error:
-                text = str(error).strip().splitlines()[0]
+                text = first_line(error) or type(error).__name__
                 raise WorkerLostError(
                     f"worker {tasks.index(task)} of {len(tasks)} is gone: {text}", fix="go on with --resume"
                 ) from error

@@ -12,6 +12,8 @@ from typing import Any, ParamSpec, TypeVar
 
 import torch
 
+from burnish.errors import first_line
+
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -36,8 +38,7 @@ def compiled_on_gpu(function: Callable[P, T]) -> Callable[P, T]:
         except torch.OutOfMemoryError:
             raise
         except Exception as error:
-            reason = (str(error).strip().splitlines() or [""])[0]
-            name, kind = function.__name__, type(error).__name__
+            name, kind, reason = function.__name__, type(error).__name__, first_line(error)
             logging.getLogger("burnish").warning("%s stays uncompiled on this GPU (%s: %s)", name, kind, reason)
             refused = True
             return function(*args, **kwargs)

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from burnish.errors import ConfigError
+from burnish.errors import ConfigError, first_line
 from burnish.records import Constraint, JsonSchema, Labels
 
 Allowed = NDArray[np.int32]  # bit mask over the vocabulary, 32 tokens a word
@@ -148,9 +148,8 @@ class Constrainer:
 
 
 def _unusable(reason: str) -> ConfigError:
-    first = (reason.strip().splitlines() or ["unknown reason"])[0]
     return ConfigError(
-        f"the schema cannot constrain generation: {first}",
+        f"the schema cannot constrain generation: {first_line(reason) or 'unknown reason'}",
         where="schema",
         fix="simplify that part of the schema, or set generation.constrain: false",
     )

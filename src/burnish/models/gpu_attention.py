@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from burnish.errors import first_line
 from burnish.models.layout import Tree, grow_tree, positions_of, seen_until, tree_mask
 from burnish.models.tree_attention import Plan, tree_attention
 
@@ -148,8 +149,7 @@ def flex_works(device: str, dtype: torch.dtype, heads: int, kv_heads: int, head_
     try:
         errors = [_error(length, device, dtype, heads, kv_heads, head_dim) for length in (LEAST - 40, 3 * LEAST - 40)]
     except Exception as error:
-        reason = (str(error).strip().splitlines() or [""])[0]
-        _log().warning("flex attention cannot be used here (%s: %s)", type(error).__name__, reason)
+        _log().warning("flex attention cannot be used here (%s: %s)", type(error).__name__, first_line(error))
         return False
     good = max(errors) <= (1e-3 if dtype in (torch.float32, torch.float64) else 3e-2)
     if not good:

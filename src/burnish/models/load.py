@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from burnish.errors import ModelError
+from burnish.errors import ModelError, first_line
 from burnish.models.catalog import ModelSource, resolve
 from burnish.models.device import Format, choose_dtype, detect, give_back_freed_memory, keep_freed_memory
 from burnish.models.packed import pack_linear_layers
@@ -204,7 +204,7 @@ def reading(name: str) -> Iterator[None]:
     try:
         yield
     except (OSError, ValueError, KeyError, RuntimeError, ImportError, SafetensorError) as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        reason = first_line(error) or type(error).__name__
         raise ModelError(
             f"the model cannot be read: {reason}",
             got=name,

@@ -19,6 +19,7 @@ import traceback
 from pathlib import Path
 from typing import Any, TextIO
 
+from burnish.errors import first_line
 from burnish.tracking.backends import TRACKERS, Place, Tracker
 
 ORPHANED = 60  # seconds to finish after the training was killed
@@ -34,8 +35,7 @@ def main() -> None:
         _serve(answers)
     except BaseException as error:
         traceback.print_exc()
-        lines = str(error).strip().splitlines() or [""]
-        _answer(answers, failed=f"{type(error).__name__}: {lines[0]}".rstrip(": "))
+        _answer(answers, failed=f"{type(error).__name__}: {first_line(error)}".rstrip(": "))
 
 
 def _end_with(parent: int) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from burnish.errors import ModelError
+from burnish.errors import ModelError, first_line
 
 
 class Linear(NamedTuple):
@@ -338,7 +338,7 @@ def _config(place: Path | str) -> Any:
     except (OSError, ValueError, KeyError) as error:
         if isinstance(place, str):
             raise unknown_shape(place) from error
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        reason = first_line(error) or type(error).__name__
         raise ModelError(
             f"the model's config cannot be read: {reason}", got=str(place), where="model", fix="mend its config.json"
         ) from error
