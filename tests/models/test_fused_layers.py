@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from burnish.models import fused_layers as fused_layers_module
 from burnish.models.adapters import attach_adapter
 from burnish.models.fused_layers import fuse_layers
 from burnish.models.lora_linear import fuse_lora
@@ -90,6 +91,32 @@ def test_lora_on_some_layers(targets):
     model = adapted(TINY["qwen3"], target_modules=targets)
     assert len(fused_layers(model)) == 3
     assert_same(model)
+
+
+@pytest.mark.parametrize("family", FUSED)
+def test_under_gradient_checkpointing_layers_stay_fused_and_keep_their_input_alone(monkeypatch, family):
+    model = adapted(TINY[family])
+    calls, kept = [], 0
+    real = fused_layers_module.AttentionInputs.apply
+
+    def keep(tensor):
+        nonlocal kept
+        kept += tensor.numel()
+        return tensor
+
+    monkeypatch.setattr(fused_layers_module.AttentionInputs, "apply", lambda *given: calls.append(1) or real(*given))
+    wanted = outcome(unfused(model))
+    model.activation_checkpointing_enable()
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        found = outcome(model)
+    assert len(calls) == 2 * 3
+    torch.testing.assert_close(found[0], wanted[0], rtol=1e-5, atol=1e-5)
+    assert max(errors(found, wanted).values()) < 1e-5
+    with_all, kept = kept, 0
+    model.activation_checkpointing_disable()
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        outcome(model)
+    assert with_all < kept / 2
 
 
 @pytest.mark.parametrize("options", [{"dropout": 0.2}, {"method": "dora"}, {"method": "ia3"}])

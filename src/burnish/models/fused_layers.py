@@ -3,7 +3,8 @@
 The operations are in layer_operations.py; here is which layers compute by them, and when. A layer is fused when its
 parts have the names and types of a Llama layer and it gives what its own forward gives on random states, so a
 variation that the names do not show (a scaled residual, another activation) keeps its own way. So does a fused layer
-whenever it is not what it was: weights trained, hooks, checkpointing, another kind of adapter.
+whenever it is not what it was: weights trained, hooks, another kind of adapter. Gradient checkpointing, which
+transformers puts around a class's own forward, is put around the fused one.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import operator
 import sys
 import types
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -36,6 +38,15 @@ def _layer_forward(layer: Any, hidden_states: Tensor, *args: Any, **kwargs: Any)
     if plan is None:
         out: Tensor = type(layer).forward(layer, hidden_states, *args, **kwargs)
         return out
+    if layer.training and getattr(layer, "gradient_checkpointing", False):
+        kwargs["past_key_values"] = None  # a recomputed layer would fill it twice
+        again: Tensor = layer._gradient_checkpointing_func(partial(_fused, layer, plan, **kwargs), hidden_states)
+        return again
+    return _fused(layer, plan, hidden_states, **kwargs)
+
+
+def _fused(layer: Any, plan: Plan, hidden_states: Tensor, /, **kwargs: Any) -> Tensor:
+    """The layer in two operations and its attention."""
     attention = layer.self_attn
     position_embeddings = kwargs.pop("position_embeddings")
     cos = sin = None
@@ -166,8 +177,6 @@ def _plan(layer: Any, hidden_states: Tensor) -> Plan | None:
     if cached.plan is None or hidden_states.dtype != cached.frozen[0].dtype:
         return None
     if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in cached.frozen):
-        return None
-    if layer.training and getattr(layer, "gradient_checkpointing", False):
         return None
     return None if torch.is_autocast_enabled(hidden_states.device.type) else cached.plan
 
