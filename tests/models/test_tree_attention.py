@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -9,7 +11,16 @@ from hypothesis import strategies as st
 from torch.nn.functional import scaled_dot_product_attention
 
 from burnish.models import gathered_attention, layout, tree_attention
-from burnish.models.layout import Labelled, Span, grow_tree, lay_out, token_budget_parts, tree_mask
+from burnish.models.gathered_attention import LEAST_FILLED, grouped_nodes
+from burnish.models.layout import (
+    Labelled,
+    Span,
+    grow_tree,
+    lay_out,
+    ranges_before,
+    token_budget_parts,
+    tree_mask,
+)
 from burnish.models.tree_attention import plan_blocks
 
 # Few different tokens, so that much is shared at many depths.
@@ -34,6 +45,36 @@ def test_paths_spell_the_sequences(rows, least, share, longest):
         assert node.depth == (parent.depth + parent.end - parent.start if parent else 0)
     if not share:
         assert len(tree.tokens) == sum(map(len, rows))
+
+
+@given(sequences, st.integers(1, 9), st.integers(2, 9), st.integers(1, 60))
+def test_nodes_are_grouped_within_their_limits(rows, least, longest, most):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(layout, "LONGEST_NODE", longest)
+        tree = grow_tree(rows, least=least)
+    groups = grouped_nodes(tree.nodes, most)
+    assert sorted(node for group in groups for node in group) == sorted(tree.nodes)
+    for group in groups:
+        queries = [node.end - node.start for node in group]
+        keys = [node.depth + own for node, own in zip(group, queries, strict=True)]
+        scores = len(group) * max(queries) * max(keys)
+        assert len(group) == 1 or scores <= most
+        assert sum(own * seen for own, seen in zip(queries, keys, strict=True)) >= LEAST_FILLED * scores
+
+
+@given(sequences, st.integers(1, 9), st.integers(2, 9))
+def test_ranges_before_a_node_are_those_of_its_path(rows, least, longest):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(layout, "LONGEST_NODE", longest)
+        tree = grow_tree(rows, least=least)
+    for path in tree.paths:
+        for number, i in enumerate(path):
+            ranges = ranges_before(tree, tree.nodes[i])
+            nodes = [tree.nodes[j] for j in path[:number]]
+            wanted = [place for node in nodes for place in range(node.start, node.end)]
+            assert [place for start, end in ranges for place in range(start, end)] == wanted
+            assert len(wanted) == tree.nodes[i].depth
+            assert all(left[1] < right[0] for left, right in pairwise(ranges))
 
 
 @given(sequences)

@@ -14,10 +14,10 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from burnish.models.layout import Node, Tree
+from burnish.models.layout import Node, Tree, ranges_before
 
 MOST_COPIES = 2.0  # keys that all nodes see, over the tokens there are; above, blocks that share them are faster
-LEAST_FILLED = 0.7  # share of a gathering's scores that are of tokens
+LEAST_FILLED = 0.7  # share of a group's scores that are of tokens
 
 
 class Heads(NamedTuple):
@@ -44,14 +44,15 @@ class Gathering:
     may [B, T, S]: which keys each query sees. N: packed tokens.
     """
 
-    def __init__(self, nodes: Sequence[tuple[Node, list[int]]], N: int, like: Tensor) -> None:
-        self.B, self.N = len(nodes), N
-        self.T = max(node.end - node.start for node, _ in nodes)
-        self.S = max(len(before) + node.end - node.start for node, before in nodes)
-        take = [[*range(n.start, n.end), *[n.start] * (self.T - n.end + n.start)] for n, _ in nodes]
-        seen = [[*before, *range(n.start, n.end)] for n, before in nodes]
-        lengths = torch.tensor([n.end - n.start for n, _ in nodes])[:, None]
-        before = torch.tensor([len(row) for _, row in nodes])[:, None, None]
+    def __init__(self, nodes: Sequence[Node], tree: Tree, like: Tensor) -> None:
+        self.B, self.N = len(nodes), len(tree.tokens)
+        self.T = max(node.end - node.start for node in nodes)
+        self.S = max(node.depth + node.end - node.start for node in nodes)
+        take = [[*range(n.start, n.end), *[n.start] * (self.T - n.end + n.start)] for n in nodes]
+        ranges = [(*ranges_before(tree, n), (n.start, n.end)) for n in nodes]
+        seen = [[place for start, end in row for place in range(start, end)] for row in ranges]
+        lengths = torch.tensor([n.end - n.start for n in nodes])[:, None]
+        before = torch.tensor([n.depth for n in nodes])[:, None, None]
         self.take = torch.tensor(take)
         self.seen = torch.tensor([[*row, *row[-1:] * (self.S - len(row))] for row in seen])
         self.real = torch.arange(self.T) < lengths
@@ -94,31 +95,31 @@ def gather(tree: Tree, like: Tensor, most: int) -> tuple[Gathering, ...]:
 
     most: scores of a gathering, for one head. Masks get the number format and device of `like`.
     """
-    before: list[list[int]] = []
-    copies = 0
-    for node in tree.nodes:
-        above = tree.nodes[node.parent] if node.parent >= 0 else None
-        before.append([] if above is None else [*before[node.parent], *range(above.start, above.end)])
-        copies += len(before[-1]) + node.end - node.start
-        if copies > MOST_COPIES * len(tree.tokens):
-            return ()
-    nodes = sorted(
-        zip(tree.nodes, before, strict=True), key=lambda item: (item[0].start - item[0].end, -len(item[1]))
-    )
-    found: list[list[tuple[Node, list[int]]]] = []
+    copies = sum(node.depth + node.end - node.start for node in tree.nodes)
+    if copies > MOST_COPIES * len(tree.tokens):
+        return ()
+    return tuple(Gathering(group, tree, like) for group in grouped_nodes(tree.nodes, most))
+
+
+def grouped_nodes(nodes: Sequence[Node], most: int) -> list[list[Node]]:
+    """Cut nodes into groups that are computed together, padded to their most queries and their most keys.
+
+    Of a group's scores, LEAST_FILLED at least are of tokens; for one head they are at most `most`, or one node's.
+    """
+    groups: list[list[Node]] = []
     T = S = filled = 0
-    for item in nodes:
-        own_T = item[0].end - item[0].start
-        own_S = own_T + len(item[1])
-        rows, wide = (len(found[-1]) + 1, max(S, own_S)) if found else (1, own_S)
+    for node in sorted(nodes, key=lambda node: (node.start - node.end, -node.depth)):
+        own_T = node.end - node.start
+        own_S = node.depth + own_T
+        rows, wide = (len(groups[-1]) + 1, max(S, own_S)) if groups else (1, own_S)
         scores = rows * T * wide
-        if found and filled + own_T * own_S >= LEAST_FILLED * scores and scores <= most:
-            found[-1].append(item)
+        if groups and filled + own_T * own_S >= LEAST_FILLED * scores and scores <= most:
+            groups[-1].append(node)
             S, filled = wide, filled + own_T * own_S
         else:
-            found.append([item])
+            groups.append([node])
             T, S, filled = own_T, own_S, own_T * own_S
-    return tuple(Gathering(rows, len(tree.tokens), like) for rows in found)
+    return groups
 
 
 def gathered_attention(

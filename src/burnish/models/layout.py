@@ -272,6 +272,18 @@ def positions_of(tree: Tree) -> np.ndarray:
     return np.concatenate([np.arange(node.end - node.start) + node.depth for node in tree.nodes], dtype=np.int64)
 
 
+def ranges_before(tree: Tree, node: Node) -> tuple[tuple[int, int], ...]:
+    """Where the tokens lie that come before a node, depth of them in all: in order, joined where they touch."""
+    ranges: list[tuple[int, int]] = []
+    while node.parent >= 0:
+        node = tree.nodes[node.parent]
+        if ranges and ranges[-1][0] == node.end:
+            ranges[-1] = (node.start, ranges[-1][1])
+        else:
+            ranges.append((node.start, node.end))
+    return tuple(reversed(ranges))
+
+
 def seen_until(tree: Tree) -> np.ndarray:
     """Of each packed token k, the end of the run of its node and all nodes below it [N].
 

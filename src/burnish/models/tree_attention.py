@@ -13,12 +13,11 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from burnish.models.gathered_attention import Gathering, gather, gathered_attention
-from burnish.models.layout import Node, Tree
+from burnish.models.gathered_attention import Gathering, gather, gathered_attention, grouped_nodes
+from burnish.models.layout import Node, Tree, ranges_before
 
 MOST_SCORES = 2**22  # of one block: 16 MB in float32, which a processor's cache holds
 MOST_SCORES_GPU = 2**27  # 256 MB in bfloat16: few blocks, since each is a dozen kernels to launch
-LEAST_FILLED = 0.75  # share of a block's places that hold tokens
 
 
 class Block(NamedTuple):
@@ -50,54 +49,20 @@ class Plan(NamedTuple):
 
 def plan_blocks(tree: Tree, heads: int, like: Tensor) -> Plan:
     """Group the nodes of a tree into blocks; masks get the number format and device of `like`."""
-    children: dict[int, list[int]] = {}
-    for i, node in enumerate(tree.nodes):
-        children.setdefault(node.parent, []).append(i)
+    children: dict[int, list[Node]] = {}
+    for node in tree.nodes:
+        children.setdefault(node.parent, []).append(node)
     masks: dict[int, Tensor] = {}
     blocks: list[Block] = []
     on_cpu = like.device.type == "cpu"
-    most = MOST_SCORES if on_cpu else MOST_SCORES_GPU
-    gatherings = gather(tree, like, most // heads) if on_cpu else ()
+    most = (MOST_SCORES if on_cpu else MOST_SCORES_GPU) // heads
+    gatherings = gather(tree, like, most) if on_cpu else ()
     if gatherings:
         return Plan((), len(tree.tokens), gatherings)
-    for parent, siblings in children.items():
-        before = _ranges_before(tree.nodes, parent)
-        ordered = sorted(siblings, key=lambda i: (tree.nodes[i].start - tree.nodes[i].end, i))
-        groups = _groups([tree.nodes[i] for i in ordered], heads, sum(end - start for start, end in before), most)
-        blocks.extend(_block(group, before, masks, like) for group in groups)
+    for siblings in children.values():
+        before = ranges_before(tree, siblings[0])
+        blocks.extend(_block(group, before, masks, like) for group in grouped_nodes(siblings, most))
     return Plan(tuple(blocks), len(tree.tokens))
-
-
-def _ranges_before(nodes: tuple[Node, ...], last: int) -> tuple[tuple[int, int], ...]:
-    """The packed ranges of node `last` and all above it, in the order of the sequence, joined where they touch."""
-    ranges: list[tuple[int, int]] = []
-    while last >= 0:
-        node = nodes[last]
-        if ranges and ranges[-1][0] == node.end:
-            ranges[-1] = (node.start, ranges[-1][1])
-        else:
-            ranges.append((node.start, node.end))
-        last = node.parent
-    return tuple(reversed(ranges))
-
-
-def _groups(nodes: list[Node], heads: int, before: int, most: int) -> list[list[Node]]:
-    """Cut siblings, longest first, so that a block is well filled and has at most so many scores."""
-    groups: list[list[Node]] = []
-    filled = 0
-    for node in nodes:
-        size = node.end - node.start
-        if groups:
-            longest = groups[-1][0].end - groups[-1][0].start
-            rows = len(groups[-1]) + 1
-            scores = heads * rows * longest * (before + longest)
-            if filled + size >= LEAST_FILLED * rows * longest and scores <= most:
-                groups[-1].append(node)
-                filled += size
-                continue
-        groups.append([node])
-        filled = size
-    return groups
 
 
 def _block(group: list[Node], before: tuple[tuple[int, int], ...], masks: dict[int, Tensor], like: Tensor) -> Block:
@@ -117,7 +82,7 @@ def _block(group: list[Node], before: tuple[tuple[int, int], ...], masks: dict[i
     return Block(
         B=len(group),
         T=T,
-        P=sum(end - start for start, end in before),
+        P=group[0].depth,
         before=before,
         take=torch.tensor(take, device=like.device),
         keep=None if whole else torch.tensor(kept, device=like.device),
