@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from burnish.models.packed import PackedWeight
+from burnish.models.packed import PackedWeight, product_back
 
 # Scores computed at a time. On CPU 32 MB in float32, which a processor's last cache holds; elsewhere 512 MB, since
 # each part reads the head's weights once: with fewer rows that reading would take longer than the products.
@@ -32,11 +32,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
         for part in _chunks(len(hidden), weight):
             losses[part], scores_gradient = _losses(hidden[part], weight, targets[part], packed, gradient=now)
             if gradient is not None:
-                scores_gradient = scores_gradient.to(weight.dtype)
-                if packed is None:
-                    gradient[part] = scores_gradient @ weight
-                else:
-                    gradient[part] = packed.back(scores_gradient, weight)
+                gradient[part] = product_back(scores_gradient.to(weight.dtype), weight, packed)
         ctx.known = now
         ctx.save_for_backward(hidden if gradient is None else gradient, weight, targets)
         return losses

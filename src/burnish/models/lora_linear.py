@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from burnish.models.packed import PackedWeight, packed_weight
+from burnish.models.packed import PackedWeight, packed_weight, product_back
 
 
 class Layer(NamedTuple):
@@ -97,13 +97,6 @@ def _times(rows: Tensor, layer: Layer, transposed: Tensor, residual: Tensor | No
     return torch.mm(rows, transposed) if layer.bias is None else torch.addmm(layer.bias, rows, transposed)
 
 
-def _back(gradient: Tensor, layer: Layer, total: Tensor | None) -> Tensor:
-    """total + gradient W [T, in], LoRA left out; total may be overwritten."""
-    if layer.packed is not None:
-        return layer.packed.back(gradient, layer.weight, total)
-    return torch.mm(gradient, layer.weight) if total is None else total.addmm_(gradient, layer.weight)
-
-
 def set_aside(low_rank: LowRank | None) -> tuple[LowRank | None, list[Tensor]]:
     """The rows' products apart, for save_for_backward: gradient checkpointing lets go of nothing else."""
     if low_rank is None:
@@ -155,7 +148,7 @@ def project_backward(
     x_gradient = None
     if inputs:
         for layer, out in zip(group.layers, outs, strict=True):
-            x_gradient = _back(out, layer, x_gradient)
+            x_gradient = product_back(out, layer.weight, layer.packed, x_gradient)
         if x_gradient is not None and low_rank is not None and low_gradient is not None:
             x_gradient.addmm_(low_gradient, low_rank.down)
     return x_gradient, trained

@@ -87,6 +87,13 @@ def _product(rows: Tensor, blocks: Tensor, bias: Tensor | None, residual: Tensor
     return out
 
 
+def product_back(rows: Tensor, weight: Tensor, packed: PackedWeight | None, total: Tensor | None = None) -> Tensor:
+    """rows W + total [T, in] of rows [T, out], plainly where there is no packed weight; total may be overwritten."""
+    if packed is not None:
+        return packed.back(rows, weight, total)
+    return torch.mm(rows, weight) if total is None else total.addmm_(rows, weight)
+
+
 class _PackedLinear(torch.autograd.Function):
     """x Wᵀ + b with gradients to x alone."""
 
