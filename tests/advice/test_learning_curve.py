@@ -152,5 +152,3 @@ def test_too_few_sizes_and_impossible_values_are_refused() -> None:
         points_of([(50, [1.5])])
     with pytest.raises(ConfigError, match="no point"):
         points_of([(0, [0.5])])
-    with pytest.raises(ValueError, match="10 times"):
-        fit([Point(n, 0.5, 0.1) for n in SIZES]).forecast(5000)

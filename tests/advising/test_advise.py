@@ -16,10 +16,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from burnish import measure
-from burnish.advice.learning_curve import FARTHEST
 from burnish.advice.result import CurvePoint
 from burnish.advising.advise import advise, record
-from burnish.advising.curves import Points, curve_of, rows_seen, sizes, small_training, tuned_points
+from burnish.advising.curves import Points, curve_of, next_size, rows_seen, sizes, small_training, tuned_points
 from burnish.advising.held_out import hold_out, nested
 from burnish.advising.models import rank_models
 from burnish.config import TrainingConfig, load_task, task_from
@@ -265,7 +264,7 @@ def test_small_trainings_lead_to_the_real_one(
     assert rows_seen(settings, rows, whole) == pytest.approx(steps(rows) * batch)
 
 
-def test_a_curve_ends_at_ten_times_the_rows_trained_on(tmp_path: Path) -> None:
+def test_a_curve_forecasts_all_rows_less_surely_the_fewer_were_trained_on(tmp_path: Path) -> None:
     def point(rows: int, value: float) -> CurvePoint:
         return CurvePoint("tuned", rows, 0, value, 1.0, 0.1, 20.0, 5.0)
 
@@ -273,9 +272,13 @@ def test_a_curve_ends_at_ten_times_the_rows_trained_on(tmp_path: Path) -> None:
     points = [point(50, 0.4), point(100, 0.55), point(200, 0.65)]
     far = curve_of("tuned", points, rows=9_000, **options)
     assert far is not None
-    assert far.rows_forecast == FARTHEST * 200
+    assert far.rows == 9_000
     assert not far.measured
-    assert far.low <= far.value <= far.high
+    assert far.reach is not None
+    near = curve_of("tuned", points, rows=400, **options)
+    assert near is not None
+    assert near.value < far.value
+    assert near.high - near.low < far.high - far.low
     here = curve_of("tuned", points, rows=200, **options)
     assert here is not None
     assert here.measured
@@ -291,6 +294,30 @@ def test_what_earlier_sittings_took_counts(tmp_path: Path) -> None:
     told = tuned_points(bench, prepared, tmp_path, Points(tmp_path), Silent(), most=400, seconds=200)
     assert told is not None
     assert "400 rows" in told
+
+
+@given(st.integers(150, 50_000), st.floats(1, 100), st.floats(0, 5_000), st.sampled_from([0.0, 0.5, 1.0]))
+def test_the_largest_trainings_that_there_is_time_for(rows: int, first: float, seconds: float, power: float) -> None:
+    """Where trainings take what was thought: all time is used that three sizes more could use, and no more."""
+    every, known, left = sizes(rows), list[int](), seconds
+
+    def cost(size: int) -> float:
+        return first * (size / 50) ** power
+
+    while (size := next_size(every, known, cost, left)) is not None:
+        assert size not in known
+        known.append(size)
+        known.sort()
+        left -= cost(size)
+        assert len(known) <= len(every)
+    assert known[0] == 50
+    assert len(known) >= 3
+    if len(known) > 3 or known[-1] > every[2]:
+        assert left >= -1e-6
+    if known[-1] < every[-1]:
+        assert cost(every[every.index(known[-1]) + 1]) > left
+    places = [every.index(size) for size in known[1:]]
+    assert places == list(range(places[0], places[-1] + 1))
 
 
 def test_points_are_kept_and_measured_once(tmp_path: Path) -> None:

@@ -34,13 +34,13 @@ def test_plots_are_svg_with_safe_names() -> None:
     plot = lines_plot(lines, x_name="days", y_name="USD", label="x", unit=money)
     assert plot.count("<svg") == 2
     assert "<script>" not in plot
-    curve = learning_curve_plot(fit(POINTS), target=0.9)
+    curve = learning_curve_plot(fit(POINTS), rows=400, target=0.9)
     assert curve.count("<polygon") == 2
     assert "goal 90.0%" in curve
 
 
 def test_the_learning_curve_in_text() -> None:
-    text = learning_curve_chart(fit(POINTS), target=0.9)
+    text = learning_curve_chart(fit(POINTS), rows=400, target=0.9)
     assert len(text.splitlines()) == 1 + 4 + 3
     assert text.count("●") == 4
     assert "4,000" in text

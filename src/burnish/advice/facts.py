@@ -82,7 +82,7 @@ class KnowledgeFact:
 
 @dataclass(frozen=True, slots=True)
 class CurveFact:
-    """What a learning curve says of the target: learning_curve.Reach, and the metric at ten times the rows."""
+    """What a learning curve says of the target: learning_curve.Reach, and the metric at its horizon."""
 
     rows: int
     target: float

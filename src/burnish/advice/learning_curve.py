@@ -33,17 +33,31 @@ from numpy.typing import NDArray
 from burnish.errors import ConfigError
 
 Floats = NDArray[np.float64]
-EXPONENTS = (0.05, 2.0)  # of power laws
-SLOPES = (0.2, 2.5)  # exponents of an S
-SHARES = (0.4, 0.15, 0.35, 0.1)  # of power laws, exponentials, S-shaped and flat curves, before any point is seen
 _RISEN = 1e-9  # rows: the middle of an S that is flat from the first row on
-MODEL_ERROR = 0.005  # an assumption: half a point a doubling
 SEED_ERROR = 0.02  # an assumption: between seeds, where no size was repeated
 LEVEL = 0.95
-FARTHEST = 10.0  # a prediction beyond so many times the rows is not given
+FARTHEST = 10.0  # times the rows that were trained on: how far a target is looked for
 SURE = 0.9  # probability from which a target counts as reachable, and 1 - SURE from which it does not
 _DRAWS = 4000
 _ASYMPTOTES, _STEPS = 240, 40
+
+
+class Prior(NamedTuple):
+    """What is believed of a curve before any of its points is seen; benchmarks/real_curves.py measures it.
+
+    shares: of power laws, exponentials, S-shaped and flat curves; height: the density of the asymptote a grows with
+    a^height; exponents: of power laws, from and to; slopes: exponents of an S, from and to; error: of the model, a
+    standard deviation for each doubling beyond the last point.
+    """
+
+    shares: tuple[float, float, float, float] = (0.4, 0.15, 0.35, 0.1)
+    height: float = 2.0
+    exponents: tuple[float, float] = (0.05, 2.0)
+    slopes: tuple[float, float] = (0.2, 2.5)
+    error: float = 0.005
+
+
+PRIOR = Prior()
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +81,7 @@ class Forecast(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Reach:
-    """Whether a target can be reached. probability: by FARTHEST times the rows; ever: at all.
+    """Whether a target can be reached. probability: by the curve's horizon; ever: at all.
 
     rows: in all, the median over the curves that reach it (None: fewer than half do); rows_low, rows_high: between
     which 80% of all curves reach it (None: never, or beyond a billion). more, minutes, cost: to be labelled beside
@@ -101,11 +115,16 @@ class LearningCurve:
     range: Floats
     middle: Floats
     misfit: bool
+    error: float
 
     @property
     def rows(self) -> int:
         """The most rows that were trained on."""
         return self.points[-1].rows
+
+    def horizon(self, have: int) -> int:
+        """Up to how many rows a target is looked for: FARTHEST times those trained on, or all that there are."""
+        return max(have, round(FARTHEST * self.rows))
 
     def values_at(self, rows: float) -> Floats:
         """The metric of every curve after so many rows: (draws,)."""
@@ -122,14 +141,17 @@ class LearningCurve:
 
         place = (np.arange(len(self.gap)) * 0.7548776662466927 + 0.5) % 1.0
         doublings = np.log2(np.maximum(np.asarray(rows, dtype=np.float64) / self.rows, 1.0))
-        drawn: Floats = MODEL_ERROR * doublings * ndtri(np.clip(place, 1e-9, 1 - 1e-9))
+        drawn: Floats = self.error * doublings * ndtri(np.clip(place, 1e-9, 1 - 1e-9))
+        return drawn
+
+    def drawn_at(self, rows: float) -> Floats:
+        """The metric after so many rows as each curve has it, with the error of the model: (draws,)."""
+        drawn: Floats = np.clip(self.values_at(rows) + self._errors(rows), 0.0, 1.0)
         return drawn
 
     def forecast(self, rows: int, level: float = LEVEL) -> Forecast:
-        """The metric after so many rows. Raises ValueError beyond FARTHEST times those of the last point."""
-        if not 1 <= rows <= FARTHEST * self.rows + 0.5:
-            raise ValueError(f"rows must lie between 1 and {FARTHEST:g} times {self.rows}, got {rows}")
-        values = np.clip(self.values_at(rows) + self._errors(rows), 0.0, 1.0)
+        """The metric after so many rows."""
+        values = self.drawn_at(rows)
         low, middle, high = np.quantile(values, [(1 - level) / 2, 0.5, (1 + level) / 2])
         gain = float(np.median(values - self.values_at(self.rows)))
         return Forecast(rows, float(middle), float(low), float(high), gain)
@@ -138,7 +160,9 @@ class LearningCurve:
         self, target: float, *, have: int | None = None, minutes_per_row: float = 1.0, wage: float | None = None
     ) -> Reach:
         """Whether and with how many rows the target is reached. have: labelled rows (default: the last point's)."""
-        goal = target - self._errors(FARTHEST * self.rows)
+        there = self.rows if have is None else have
+        horizon = self.horizon(there)
+        goal = target - self._errors(horizon)
         first = self.points[0].rows
         with np.errstate(all="ignore"):
             ratio = self.gap / np.maximum(self.asymptote - goal, 0.0)
@@ -148,12 +172,11 @@ class LearningCurve:
             needed = np.where(np.isnan(self.middle), needed, np.where(goal > 0, risen, 1.0))
         needed = np.where(self.asymptote > goal, np.maximum(needed, 1.0), np.inf)
         needed = np.where(self.gap <= 0, np.where(self.asymptote >= goal, 1.0, np.inf), needed)
-        probability = float(np.mean(needed <= FARTHEST * self.rows))
+        probability = float(np.mean(needed <= horizon))
         low, middle, high = (_whole(value) for value in np.quantile(needed, [0.1, 0.5, 0.9], method="lower"))
         answer: Literal["yes", "no", "unclear"] = (
             "yes" if probability >= SURE else "no" if probability <= 1 - SURE else "unclear"
         )
-        there = self.rows if have is None else have
         more = None if middle is None else max(0, middle - there)
         cost = None if more is None or wage is None else more * minutes_per_row / 60 * wage
         ever = float(np.mean(np.isfinite(needed)))
@@ -207,7 +230,7 @@ def _refuse(measured: Sequence[tuple[int, Sequence[float]]]) -> None:
             )
 
 
-def fit(points: Sequence[Point]) -> LearningCurve:
+def fit(points: Sequence[Point], prior: Prior = PRIOR) -> LearningCurve:
     """Fit points of at least three different sizes. Raises ConfigError for fewer."""
     sizes = sorted({point.rows for point in points})
     if len(sizes) < 3:
@@ -218,18 +241,20 @@ def fit(points: Sequence[Point]) -> LearningCurve:
     error = np.array([point.error for point in ordered])
     n = np.array([point.rows for point in ordered], dtype=np.float64)
     asymptotes, widths = _asymptotes(y, error)
-    exponents, slopes = np.geomspace(*EXPONENTS, _STEPS), np.geomspace(*SLOPES, _STEPS)
+    exponents, slopes = np.geomspace(*prior.exponents, _STEPS), np.geomspace(*prior.slopes, _STEPS)
     ranges = np.geomspace(n[0], FARTHEST * n[-1], _STEPS)
     middles = np.geomspace(n[0] / 10, 100 * n[-1], _STEPS)
     left = np.hstack([(n / n[0])[:, None] ** -exponents, np.exp((n[0] - n)[:, None] / ranges)])
     log, best, precision, squares = _weights(y, error, left, asymptotes)
-    log += np.repeat(np.log(np.divide(SHARES[:2], _STEPS)), _STEPS) + 2 * np.log(asymptotes)[:, None]
+    high = prior.height * np.log(asymptotes)[:, None]
+    shares = np.log(prior.shares)
+    log += np.repeat(shares[:2] - math.log(_STEPS), _STEPS) + high
     middle, slope = (grid.ravel() for grid in np.meshgrid(middles, slopes, indexing="ij"))
     middle, slope = np.append(middle, _RISEN), np.append(slope, 1.0)
     risen = 1 / (1 + (n[:, None] / middle) ** -slope)
     steep = _squares(y, error, risen, asymptotes)
-    rising = math.log(SHARES[2] / _STEPS**2) + 2 * np.log(asymptotes)[:, None] - steep[:, :-1] / 2
-    every = np.hstack([log, rising, math.log(SHARES[3]) - steep[:, -1:] / 2]) + np.log(widths)[:, None]
+    rising = shares[2] - 2 * math.log(_STEPS) + high - steep[:, :-1] / 2
+    every = np.hstack([log, rising, shares[3] - steep[:, -1:] / 2]) + np.log(widths)[:, None]
     row, column = np.unravel_index(_stratified(np.exp(every - every.max()).ravel(), _DRAWS), every.shape)
     asymptote, linear = asymptotes[row], column < left.shape[1]
     place = np.where(linear, column, 0)
@@ -245,6 +270,7 @@ def fit(points: Sequence[Point]) -> LearningCurve:
         range=np.where(linear, np.concatenate([none, ranges])[place], np.nan),
         middle=np.where(linear, np.nan, middle[of_s]),
         misfit=misfit,
+        error=prior.error,
     )
 
 

@@ -30,14 +30,13 @@ class CurvePoint:
 
 @dataclass(frozen=True, slots=True)
 class Curve:
-    """A system's learning curve. rows: all there are to train on; value, low, high: forecast with `rows_forecast`
-    rows; measured: whether that many were trained on; reach: of the goal's target, None without one.
+    """A system's learning curve. rows: all there are to train on; value, low, high: forecast with all of them;
+    measured: whether that many were trained on; reach: of the goal's target, None without one.
     misfit: see advice/learning_curve.py."""
 
     system: str
     points: tuple[CurvePoint, ...]
     rows: int
-    rows_forecast: int
     value: float
     low: float
     high: float

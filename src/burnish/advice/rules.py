@@ -216,8 +216,8 @@ def curve_reason(curve: CurveFact) -> Reason:
     cost = "" if curve.cost is None else f", {curve.cost:,.0f} USD of labelling"
     return Reason(
         f"The learning curve reaches {percent(curve.target)}{needed}{cost}; probability {percent(curve.probability)} "
-        f"by ten times the rows ({percent(curve.value_later)}, {100 * curve.low_later:.1f} to "
-        f"{100 * curve.high_later:.1f}, with {curve.rows_later:,}).",
+        f"by {curve.rows_later:,} rows ({percent(curve.value_later)}, {100 * curve.low_later:.1f} to "
+        f"{100 * curve.high_later:.1f}).",
         "measured",
         f"learning curve up to {curve.rows:,} rows",
     )

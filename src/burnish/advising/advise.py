@@ -15,6 +15,7 @@ from typing import Any
 
 from burnish.advice.candidates import Ranked
 from burnish.advice.facts import Facts, KnowledgeFact
+from burnish.advice.learning_curve import FARTHEST
 from burnish.advice.recommend import recommend
 from burnish.advice.result import Advice, Curve
 from burnish.advising import EXAMPLES, MINUTES
@@ -294,10 +295,10 @@ def _remarks(config: TaskConfig, evaluations: Sequence[Evaluation], curves: Sequ
         )
     for curve in curves:
         largest = curve.points[-1].rows
-        if curve.rows_forecast < curve.rows:
+        if curve.rows > FARTHEST * largest:
             yield (
-                f"The curve of {curve.system} ends at {curve.rows_forecast:,} rows, ten times the {largest:,} "
-                f"trained on; {curve.rows:,} are there: --curve-rows {largest * 2} tells more."
+                f"The forecast of {curve.system} for all {curve.rows:,} rows rests on trainings with up to "
+                f"{largest:,}: a larger one says more than any forecast (--minutes, --curve-rows)."
             )
         if curve.misfit:
             yield f"The points of {curve.system}'s curve lie further from it than chance allows: trust it less."

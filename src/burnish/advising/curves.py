@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from burnish.advice.learning_curve import FARTHEST, Reach
+from burnish.advice.learning_curve import Reach
 from burnish.advice.result import Curve, CurvePoint, fitted
 from burnish.advising.held_out import nested
 from burnish.config import TrainingConfig
@@ -144,26 +144,43 @@ def tuned_points(
     most: int | None,
     seconds: float,
 ) -> str | None:
-    """Small trainings of the model itself, one a size, as long as the next one is likely to end within `seconds`.
+    """Small trainings of the model itself, one a size, as far as they are likely to end within `seconds`.
 
-    The first three sizes are trained whatever they take. Returns why it stopped before `most` rows, None if it did
-    not. Raises TrainingError and Interrupted as training does.
+    The smallest size tells how long trainings take; then come the largest one that there is time for and the two
+    before it, since the curve is asked about more rows than any of them. Three sizes are trained whatever they take.
+    Returns why it stopped before `most` rows, None if it did not. Raises TrainingError and Interrupted as training
+    does.
     """
     whole, examples = len(prepared.split.train), len(prepared.split.test)
-    known = {one.rows for one in points.of("tuned")}
-    for number, rows in enumerate(sizes(whole, most)):
-        if rows in known:
-            continue
-        # In earlier sittings, too.
-        left = seconds - sum(one.seconds + one.seconds_per_example * examples for one in points.of("tuned"))
-        if number >= SIZES_NEEDED and _likely(points.of("tuned"), rows, prepared, bench.settings) > left:
-            return f"no training on {rows:,} rows: all would take longer than the {seconds / 60:g} minutes allowed"
+    every = sizes(whole, most)
+    while True:
+        known = points.of("tuned")
+        spent = sum(one.seconds + one.seconds_per_example * examples for one in known)  # in earlier sittings, too
+        cost = partial(_likely, known, prepared=prepared, training=bench.settings)
+        rows = next_size(every, [one.rows for one in known], cost, seconds - spent)
+        if rows is None:
+            break
         points.take("tuned", rows, 0, partial(_train, bench, prepared, folder, rows, progress))
-    return None
+    if known[-1].rows == every[-1]:
+        return None
+    larger = next(size for size in every if size > known[-1].rows)
+    return f"no training on {larger:,} rows: all would take longer than the {seconds / 60:g} minutes allowed"
 
 
-def _likely(known: Sequence[CurvePoint], rows: int, prepared: Prepared, training: TrainingConfig) -> float:
-    """Seconds of the next training, by the rows that the last one saw, and of its answers."""
+def next_size(every: Sequence[int], known: Sequence[int], cost: Callable[[int], float], left: float) -> int | None:
+    """Which of the sizes to train on next, None for no more. known: trained already, ascending; cost: seconds of one;
+    left: seconds."""
+    if not known:
+        return every[0]
+    for last in reversed(range(len(every))):
+        wanted = [size for size in every[max(0, last + 1 - SIZES_NEEDED) : last + 1] if size > known[-1]]
+        if wanted and sum(map(cost, wanted)) <= left:
+            return wanted[0]
+    return None if len(known) >= SIZES_NEEDED else next((size for size in every if size not in known), None)
+
+
+def _likely(known: Sequence[CurvePoint], rows: int, *, prepared: Prepared, training: TrainingConfig) -> float:
+    """Seconds of a training, by the rows that the last one saw, and of its answers."""
     last, whole = known[-1], len(prepared.split.train)
     share = rows_seen(training, rows, whole) / rows_seen(training, last.rows, whole)
     return float(last.seconds) * share + last.seconds_per_example * len(prepared.split.test)
@@ -228,8 +245,7 @@ def curve_of(
         return None
     curve = fitted(points, examples)
     largest = max(measured)
-    at = min(rows, int(FARTHEST * largest))
-    found = curve.forecast(at)
+    found = curve.forecast(rows)
     reach: Reach | None = None
     if target is not None:
         reach = curve.reach(target, have=rows, minutes_per_row=minutes_per_row, wage=wage)
@@ -237,7 +253,6 @@ def curve_of(
         system,
         tuple(points),
         rows,
-        at,
         found.value,
         found.low,
         found.high,
@@ -248,7 +263,7 @@ def curve_of(
 
 
 def later(curve: Curve, examples: int) -> tuple[int, float, float, float]:
-    """Rows, median and interval of the metric as far out as the curve may be asked."""
-    rows = int(FARTHEST * max(one.rows for one in curve.points))
-    found = fitted(curve.points, examples).forecast(rows)
-    return rows, found.value, found.low, found.high
+    """Rows, median and interval of the metric at the curve's horizon."""
+    known = fitted(curve.points, examples)
+    found = known.forecast(known.horizon(curve.rows))
+    return found.rows, found.value, found.low, found.high

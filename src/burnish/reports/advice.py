@@ -88,7 +88,9 @@ def advice_view(advice: Advice) -> RenderableType:
     for curve in advice.curves:
         parts.append(Text(f"\nLearning curve of {curve.system}: {curve_words(curve)}", style="bold"))
         target = None if curve.reach is None else curve.reach.target
-        parts.append(Text(learning_curve_chart(fitted(curve.points, advice.examples), target)))
+        parts.append(
+            Text(learning_curve_chart(fitted(curve.points, advice.examples), rows=curve.rows, target=target))
+        )
     parts += [Text(), recommendation_view(advice.recommendation), Text()]
     if advice.models:
         parts += [Text("Models", style="bold"), candidates_view(advice.models), Text()]
@@ -117,11 +119,15 @@ def curve_words(curve: Curve) -> str:
     """What the curve says, in one line."""
     value = f"{percent(curve.value)} ({100 * curve.low:.1f} to {100 * curve.high:.1f})"
     verb = "has" if curve.measured else "is forecast to have"
-    what = f"with {curve.rows_forecast:,} rows it {verb} {value}"
+    what = f"with {curve.rows:,} rows it {verb} {value}"
     if curve.reach is None:
         return what
     needed = "" if curve.reach.rows is None else f", with about {curve.reach.rows:,} rows"
-    answer = {"yes": f"is reached{needed}", "no": "is not reached by ten times the rows", "unclear": "is unclear"}
+    answer = {
+        "yes": f"is reached{needed}",
+        "no": "is not reached by ten times the rows trained on",
+        "unclear": "is unclear",
+    }
     return f"{what}; the target of {percent(curve.reach.target)} {answer[curve.reach.answer]}"
 
 
@@ -170,7 +176,10 @@ def page_context(advice: Advice) -> dict[str, Any]:
                 curve.system,
                 curve_words(curve),
                 learning_curve_plot(
-                    fitted(curve.points, advice.examples), target=target, label=f"Learning curve of {curve.system}"
+                    fitted(curve.points, advice.examples),
+                    rows=curve.rows,
+                    target=target,
+                    label=f"Learning curve of {curve.system}",
                 ),
             )
             for curve in advice.curves

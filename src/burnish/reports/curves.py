@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from markupsafe import Markup
 
-from burnish.advice.learning_curve import FARTHEST, LearningCurve
+from burnish.advice.learning_curve import LearningCurve
 from burnish.reports import svg
 from burnish.reports.text import cut, percent
 
@@ -65,14 +65,16 @@ def _apart(names: list[tuple[float, Line]], least: float) -> list[tuple[float, L
 
 
 def learning_curve_plot(
-    curve: LearningCurve, *, target: float | None = None, label: str = "Learning curve"
+    curve: LearningCurve, *, rows: int, target: float | None = None, label: str = "Learning curve"
 ) -> Markup:
-    """The points, the median curve and its 95% band up to ten times the rows, over the logarithm of the rows."""
+    """The points, the median curve and its 95% band up to its horizon, over the logarithm of the rows.
+
+    rows: all that there are.
+    """
     import math
 
-    first, last = curve.points[0].rows, round(FARTHEST * curve.rows)
-    rows = sorted({round(first * (last / first) ** (step / 40)) for step in range(41)})
-    found = [curve.forecast(row) for row in rows]
+    first, last = curve.points[0].rows, curve.horizon(rows)
+    found = [curve.forecast(row) for row in sorted({round(first * (last / first) ** (i / 40)) for i in range(41)})]
     low = min([one.low for one in found] + [point.value for point in curve.points])
     y_marks = svg.ticks(max(0.0, low), 1.0, 4)
     places = _doublings(first, last)
@@ -119,14 +121,15 @@ def _doublings(first: int, last: int) -> list[int]:
     return found
 
 
-def learning_curve_chart(curve: LearningCurve, target: float | None = None) -> str:
-    """The same in plain text: one line a size, measured ones and doublings up to ten times the rows."""
-    sizes = sorted({point.rows for point in curve.points} | {2 * curve.rows, 5 * curve.rows, 10 * curve.rows})
+def learning_curve_chart(curve: LearningCurve, *, rows: int, target: float | None = None) -> str:
+    """The same in plain text: one line a size, measured ones, all rows that there are, and 2, 5 and 10 times as many
+    as were trained on."""
+    sizes = sorted({point.rows for point in curve.points} | {rows} | {times * curve.rows for times in (2, 5, 10)})
     measured = {point.rows: point.value for point in curve.points}
     columns = 50
     out = [f"{'rows':>9}  {'value':>6}  0%{'':{columns - 6}}100%"]
-    for rows in sizes:
-        found = curve.forecast(rows)
+    for size in sizes:
+        found = curve.forecast(size)
         cells = [" "] * (columns + 1)
         low, high = (round(columns * edge) for edge in (found.low, found.high))
         for place in range(low, high + 1):
@@ -134,8 +137,8 @@ def learning_curve_chart(curve: LearningCurve, target: float | None = None) -> s
         if target is not None:
             cells[round(columns * target)] = "┊"
         cells[round(columns * found.value)] = "┼"
-        if rows in measured:
-            cells[round(columns * measured[rows])] = "●"
-        value = measured.get(rows, found.value)
-        out.append(f"{rows:>9,}  {percent(value):>6}  {''.join(cells).rstrip()}")
+        if size in measured:
+            cells[round(columns * measured[size])] = "●"
+        value = measured.get(size, found.value)
+        out.append(f"{size:>9,}  {percent(value):>6}  {''.join(cells).rstrip()}")
     return "\n".join(out)
