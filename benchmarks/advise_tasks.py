@@ -102,7 +102,7 @@ def facts(name: str, advice: dict[str, Any], confirmed: Confirmation | None) -> 
         "systems": {one["system"]: one["metrics"][metric]["value"] for one in advice["systems"]},
         "tuned": None
         if tuned is None
-        else {key: tuned[key] for key in ("value", "low", "high", "rows", "measured")}
+        else {key: tuned[key] for key in ("value", "low", "high", "reached", "measured")}
         | {"trained_on": [point["rows"] for point in tuned["points"]]},
         "choice": choice["choice"],
         "system": choice["system"],

@@ -18,7 +18,16 @@ from hypothesis import strategies as st
 from burnish import measure
 from burnish.advice.result import CurvePoint
 from burnish.advising.advise import advise, record
-from burnish.advising.curves import Points, curve_of, next_size, rows_seen, sizes, small_training, tuned_points
+from burnish.advising.curves import (
+    Points,
+    curve_of,
+    next_size,
+    rows_reached,
+    rows_seen,
+    sizes,
+    small_training,
+    tuned_points,
+)
 from burnish.advising.held_out import hold_out, nested
 from burnish.advising.models import rank_models
 from burnish.config import TrainingConfig, load_task, task_from
@@ -255,6 +264,12 @@ def test_small_trainings_lead_to_the_real_one(
 
     own = min(epochs * whole / batch, most or math.inf)
     assert steps(whole) == pytest.approx(own)
+    reached = rows_reached(settings, whole)
+    assert reached == min(whole, max(1, round(own * batch)))
+    assert (
+        steps(reached) == pytest.approx(own, rel=0.5 / reached + 1e-9)
+        or small_training(settings, reached, whole).num_epochs >= 10
+    )
     assert steps(rows) <= own * (1 + 1e-9)
     assert steps(rows) <= steps(min(whole, 2 * rows)) * (1 + 1e-9)
     small = small_training(settings, rows, whole)
@@ -270,19 +285,19 @@ def test_a_curve_forecasts_all_rows_less_surely_the_fewer_were_trained_on(tmp_pa
 
     options: dict[str, Any] = {"examples": 200, "target": 0.9, "minutes_per_row": 1.0, "wage": 30.0}
     points = [point(50, 0.4), point(100, 0.55), point(200, 0.65)]
-    far = curve_of("tuned", points, rows=9_000, **options)
+    far = curve_of("tuned", points, rows=9_000, reached=9_000, **options)
     assert far is not None
     assert far.rows == 9_000
     assert not far.measured
     assert far.reach is not None
-    near = curve_of("tuned", points, rows=400, **options)
+    near = curve_of("tuned", points, rows=9_000, reached=400, **options)
     assert near is not None
     assert near.value < far.value
     assert near.high - near.low < far.high - far.low
-    here = curve_of("tuned", points, rows=200, **options)
+    here = curve_of("tuned", points, rows=200, reached=200, **options)
     assert here is not None
     assert here.measured
-    assert curve_of("tuned", points[:2], rows=200, **options) is None
+    assert curve_of("tuned", points[:2], rows=200, reached=200, **options) is None
 
 
 def test_what_earlier_sittings_took_counts(tmp_path: Path) -> None:

@@ -30,13 +30,14 @@ class CurvePoint:
 
 @dataclass(frozen=True, slots=True)
 class Curve:
-    """A system's learning curve. rows: all there are to train on; value, low, high: forecast with all of them;
-    measured: whether that many were trained on; reach: of the goal's target, None without one.
-    misfit: see advice/learning_curve.py."""
+    """A system's learning curve. rows: all there are to train on; reached: that the system's training sees, which is
+    fewer where the task file allows it less than an epoch; value, low, high: forecast with these; measured: whether
+    that many were trained on; reach: of the goal's target, None without one. misfit: see advice/learning_curve.py."""
 
     system: str
     points: tuple[CurvePoint, ...]
     rows: int
+    reached: int
     value: float
     low: float
     high: float

@@ -19,7 +19,7 @@ from burnish.advice.learning_curve import FARTHEST
 from burnish.advice.recommend import recommend
 from burnish.advice.result import Advice, Curve
 from burnish.advising import EXAMPLES, MINUTES
-from burnish.advising.curves import SIZES_NEEDED, Points, curve_of, probe_points, sizes, tuned_points
+from burnish.advising.curves import SIZES_NEEDED, Points, curve_of, probe_points, rows_reached, sizes, tuned_points
 from burnish.advising.evidence import facts_of
 from burnish.advising.held_out import hold_out
 from burnish.advising.labels import with_doubts
@@ -224,7 +224,8 @@ def _curves(
         with clock("curve of the embedding probe"):
             progress.stage("curve", "embedding probes of growing parts of the rows")
             probe_points(held, points, progress, bench.embedder(config.embedding_probe.model).embed, whole)
-    if minutes is not None and len(sizes(rows, most)) >= SIZES_NEEDED:
+    reached = rows_reached(bench.settings, rows)
+    if minutes is not None and len(sizes(reached, most)) >= SIZES_NEEDED:
         with clock("small trainings"):
             stopped = tuned_points(bench, held, folder, points, progress, most=most, seconds=60 * minutes)
         if stopped:
@@ -234,6 +235,7 @@ def _curves(
             system,
             points.of(system),
             rows=rows,
+            reached=reached if system == "tuned" else rows,
             examples=len(held.split.test),
             target=config.goal.target,
             minutes_per_row=config.costs.minutes_per_row,
@@ -295,9 +297,14 @@ def _remarks(config: TaskConfig, evaluations: Sequence[Evaluation], curves: Sequ
         )
     for curve in curves:
         largest = curve.points[-1].rows
-        if curve.rows > FARTHEST * largest:
+        if curve.reached < curve.rows:
             yield (
-                f"The forecast of {curve.system} for all {curve.rows:,} rows rests on trainings with up to "
+                f"The task's own training sees {curve.reached:,} of the {curve.rows:,} rows; what all of them would "
+                "bring is another question (training.num_epochs, training.max_steps)."
+            )
+        if curve.reached > FARTHEST * largest:
+            yield (
+                f"The forecast of {curve.system} for {curve.reached:,} rows rests on trainings with up to "
                 f"{largest:,}: a larger one says more than any forecast (--minutes, --curve-rows)."
             )
         if curve.misfit:

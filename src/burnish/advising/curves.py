@@ -47,9 +47,9 @@ def sizes(rows: int, most: int | None = None, factor: int = 2) -> tuple[int, ...
 def small_training(training: TrainingConfig, rows: int, whole: int) -> TrainingConfig:
     """The task's own settings for a training on `rows` of the `whole` rows: the loss chooses, no early end.
 
-    Steps grow with the square root of the rows, so that they, too, end at those of the task's own training; what
-    the curve tells of `whole` rows is then that training. The task's epochs alone would leave few rows untrained,
-    as many steps for all would cost as much as the real one each time.
+    Steps grow with the square root of the rows, so that they, too, end at those of the task's own training, where
+    `rows` are all that it sees; what the curve tells of so many rows is then that training. The task's epochs alone
+    would leave few rows untrained, as many steps for all would cost as much as the real one each time.
     """
     epochs = _epochs(training, rows, whole)
     return training.model_copy(
@@ -71,12 +71,21 @@ def rows_seen(training: TrainingConfig, rows: int, whole: int) -> float:
     return rows * _epochs(training, rows, whole)
 
 
-def _epochs(training: TrainingConfig, rows: int, whole: int) -> float:
+def rows_reached(training: TrainingConfig, whole: int) -> int:
+    """How many of the `whole` rows the task's own training sees at all: with less than an epoch not every one."""
+    return max(1, min(whole, round(_own_steps(training, whole) * training.batch_size)))
+
+
+def _own_steps(training: TrainingConfig, whole: int) -> float:
     steps = training.num_epochs * whole / training.batch_size
-    if training.max_steps is not None:
-        steps = min(steps, training.max_steps)
+    return steps if training.max_steps is None else min(steps, training.max_steps)
+
+
+def _epochs(training: TrainingConfig, rows: int, whole: int) -> float:
+    steps = _own_steps(training, whole)
     own = steps * training.batch_size / whole
-    wanted = max(min(LEAST_STEPS, steps), steps * math.sqrt(rows / whole))
+    share = min(1.0, rows / rows_reached(training, whole))
+    wanted = max(min(LEAST_STEPS, steps), steps * math.sqrt(share))
     return min(max(own, wanted * training.batch_size / rows), max(own, MOST_EPOCHS))
 
 
@@ -152,7 +161,7 @@ def tuned_points(
     does.
     """
     whole, examples = len(prepared.split.train), len(prepared.split.test)
-    every = sizes(whole, most)
+    every = sizes(rows_reached(bench.settings, whole), most)
     while True:
         known = points.of("tuned")
         spent = sum(one.seconds + one.seconds_per_example * examples for one in known)  # in earlier sittings, too
@@ -234,18 +243,20 @@ def curve_of(
     points: Sequence[CurvePoint],
     *,
     rows: int,
+    reached: int,
     examples: int,
     target: float | None,
     minutes_per_row: float,
     wage: float | None,
 ) -> Curve | None:
-    """The fitted curve of a system; None with fewer than three sizes. rows: all that there are to train on."""
+    """The fitted curve of a system; None with fewer than three sizes. rows: all that there are to train on; reached:
+    that a training of the system sees."""
     measured = {one.rows for one in points}
     if len(measured) < SIZES_NEEDED:
         return None
     curve = fitted(points, examples)
     largest = max(measured)
-    found = curve.forecast(rows)
+    found = curve.forecast(reached)
     reach: Reach | None = None
     if target is not None:
         reach = curve.reach(target, have=rows, minutes_per_row=minutes_per_row, wage=wage)
@@ -253,10 +264,11 @@ def curve_of(
         system,
         tuple(points),
         rows,
+        reached,
         found.value,
         found.low,
         found.high,
-        largest >= rows,
+        largest >= reached,
         curve.misfit,
         reach,
     )

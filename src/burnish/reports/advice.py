@@ -119,7 +119,7 @@ def curve_words(curve: Curve) -> str:
     """What the curve says, in one line."""
     value = f"{percent(curve.value)} ({100 * curve.low:.1f} to {100 * curve.high:.1f})"
     verb = "has" if curve.measured else "is forecast to have"
-    what = f"with {curve.rows:,} rows it {verb} {value}"
+    what = f"with {curve.reached:,} rows it {verb} {value}"
     if curve.reach is None:
         return what
     needed = "" if curve.reach.rows is None else f", with about {curve.reach.rows:,} rows"
