@@ -61,6 +61,12 @@ def test_copies_of_a_row_are_held_out_together():
     assert apart.accuracy < 0.6 < mixed.accuracy
 
 
+def test_labels_may_have_hardly_two_rows_each():
+    """scikit-learn takes them for numbers to regress on, and would warn."""
+    vectors, labels = blobs(30, 50)
+    assert len(cross_validated(vectors, labels).classifier.classes) == 30
+
+
 def test_a_class_of_one_row_is_answered_by_the_whole_classifier_alone():
     vectors, labels = blobs(3, 60, spread=0.3)
     labels[0] = "alone"

@@ -194,6 +194,7 @@ def _fit(
     with warnings.catch_warnings():
         # A fit cut off early is one more regularised than asked for: what counts is its loss out of fold.
         warnings.simplefilter("ignore", ConvergenceWarning)
+        warnings.filterwarnings("ignore", "The number of unique classes", UserWarning)  # labels with few rows each
         fitter.set_params(C=strength).fit(vectors, index, sample_weight=weights)
     if len(present) == 2:  # one row of weights stands for the second class against the first
         coefficients[present[1]] = fitter.coef_[0]
