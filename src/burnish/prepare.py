@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from burnish.config import CheckConfig, LoadedTask
+from burnish.config import CheckConfig, DataConfig, LoadedTask
 from burnish.data.check import check_examples
 from burnish.data.checks.masking import masked_problem
 from burnish.data.checks.names import FindNames, name_finder
@@ -160,19 +160,26 @@ def _read(loaded: LoadedTask, paths: Sequence[Path], allow_bad_rows: int, progre
 
 def reading_options(loaded: LoadedTask) -> dict[str, Any]:
     """How the task's rows are read: the arguments that `read_examples`, `iter_examples` and `check_files` share."""
-    data = loaded.config.data
     return {
+        **data_options(loaded.config.data),
         "kind": loaded.config.kind,
-        "format": data.format,
-        "text": data.text,
-        "target": data.target,
         "group": loaded.config.split.group,
-        "weight": data.weight,
-        "document": data.document,
-        "tools": data.tools,
         "slices": loaded.config.slices,
         "labels": loaded.config.labels,
         "schema": loaded.config.json_schema,
+    }
+
+
+def data_options(data: DataConfig) -> dict[str, Any]:
+    """Those of them that stand below `data`."""
+    return {
+        "format": data.format,
+        "answers": [near(file) for file in data.answers],
+        "text": data.text,
+        "target": data.target,
+        "weight": data.weight,
+        "document": data.document,
+        "tools": data.tools,
     }
 
 

@@ -69,7 +69,7 @@ app.command(
     short_help="Look for what is wrong with labelled data.",
     epilog=examples(
         "burnish check my-task",
-        "burnish check rows.csv --kind classification",
+        "burnish check rows.csv --kind classification --set data.text=body --set data.target=team",
         "burnish check my-task --requests requests.txt --html check.html",
         "burnish check rows.jsonl --fix",
         "burnish check rows.jsonl --fix drop,redact --out cleaned",

@@ -15,7 +15,7 @@ from burnish.errors import ConfigError
 from burnish.records import Json, Kind
 
 if TYPE_CHECKING:
-    from burnish.config import LoadedTask, TaskConfig
+    from burnish.config import DataConfig, LoadedTask, TaskConfig
     from burnish.data.check import Checked
     from burnish.data.checks.names import FindNames
     from burnish.models.chat import Chat, Rendered
@@ -92,11 +92,9 @@ def check(
             settings = [*(overrides or []), *(f"check.{key}={value}" for key, value in looked_for.items())]
             checked, finder = _check_task(source, settings, allow_bad_rows, against or [], progress, inspector)
         else:
-            if overrides:
-                fix = "name the task instead of its data file"
-                raise ConfigError("a data file has no settings", got=overrides, where="--set", fix=fix)
+            reading = _reading(source, kind, overrides or [])
             finder = names_of(CheckConfig.model_validate(looked_for))
-            checked = _check_file(source, kind, allow_bad_rows, against or [], finder, progress, inspector)
+            checked = _check_file(source, kind, reading, allow_bad_rows, against or [], finder, progress, inspector)
         for file in checked.files:
             progress.notice(str(file))
         for problem in checked.problems:
@@ -130,9 +128,26 @@ def _names_settings(names: bool, model: str | None) -> dict[str, Json]:
     return ({"names": True} if names else {}) | ({} if model is None else {"names_model": model})
 
 
+def _reading(path: Path, kind: Kind | None, overrides: list[str]) -> DataConfig | None:
+    """How a file's rows are read, from --set data.…; None for as usual. Raises ConfigError."""
+    from burnish.config import task_from
+
+    others = [text for text in overrides if not text.strip().startswith("data.")]
+    if others:
+        fix = "name the task instead of its data file"
+        what = "of a data file only the settings below data can be set"
+        raise ConfigError(what, got=others, where="--set", fix=fix)
+    if not overrides or not path.is_file():
+        return None
+    task: dict[str, Json] = {"name": "file", "kind": kind or "tool_calling", "instruction": "-", "data": str(path)}
+    schema: dict[str, Json] = {"schema": {"type": "object"}} if kind == "extraction" else {}
+    return task_from(task | schema, overrides=overrides).config.data
+
+
 def _check_file(
     path: Path,
     kind: Kind | None,
+    reading: DataConfig | None,
     allow_bad_rows: int,
     against: list[Path],
     names: FindNames | None,
@@ -141,13 +156,20 @@ def _check_file(
 ) -> Checked:
     from burnish.data.check import check_files
     from burnish.data.guess import guess_kind
+    from burnish.prepare import data_options
 
-    chosen = kind or guess_kind(path)
+    chosen = kind or (guess_kind(path, reading.target, reading.answers) if reading else guess_kind(path))
     if kind is None and path.is_file():
         progress.notice(f"kind: {chosen} (guessed from the first rows; --kind says otherwise)")
-    observe = inspector.observer(chosen)
+    observe = inspector.observer(chosen, reading)
     return check_files(
-        path, kind=chosen, allow_bad_rows=allow_bad_rows, against=against, names=names, observe=observe
+        path,
+        kind=chosen,
+        allow_bad_rows=allow_bad_rows,
+        against=against,
+        names=names,
+        observe=observe,
+        **(data_options(reading) if reading else {}),
     )
 
 

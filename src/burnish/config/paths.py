@@ -58,7 +58,7 @@ def full_path(given: Path, base_dir: Path) -> Path:
 
 
 def _data(config: DataConfig, found: _Paths) -> DataConfig:
-    parts = ("train", "validation", "test", "contamination")
+    parts = ("train", "validation", "test", "contamination", "answers")
     return config.model_copy(update={part: found.files(getattr(config, part), "data", part) for part in parts})
 
 

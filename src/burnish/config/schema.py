@@ -18,7 +18,7 @@ def json_schema_of_task_file() -> dict[str, Any]:
     """The schema of burnish.yaml as written: data and schema in each of their forms. A new dict every time."""
     schema = TaskConfig.model_json_schema(by_alias=True)
     properties, defs = schema["properties"], schema["$defs"]
-    for part in ("train", "validation", "test", "contamination"):
+    for part in ("train", "validation", "test", "contamination", "answers"):
         node = defs["DataConfig"]["properties"][part]
         defs["DataConfig"]["properties"][part] = {
             **{key: node[key] for key in ("title", "description", "default") if key in node},

@@ -58,6 +58,7 @@ class DataConfig(Settings):
     contamination: list[Path] = Field(
         default=[], description="Files of test material (rows, or lines of text) that no row to train on may hold."
     )
+    answers: list[Path] = Field(default=[], description="Files with the answers of the rows, joined by their id.")
     format: Literal[RowShape, "classification", "extraction"] = Field(
         default="auto", description="Shape of the rows; auto detects and reports it."
     )
@@ -74,7 +75,7 @@ class DataConfig(Settings):
     def _short_forms(cls, value: Any) -> Any:
         return {"train": value} if isinstance(value, str | Path | list | tuple) else value
 
-    @field_validator("train", "validation", "test", "contamination", mode="before")
+    @field_validator("train", "validation", "test", "contamination", "answers", mode="before")
     @classmethod
     def _one_file(cls, value: Any) -> Any:
         return [value] if isinstance(value, str | Path) else value

@@ -104,6 +104,7 @@ def check_files(
     slices: Sequence[str] = (),
     labels: Collection[str] | None = None,
     schema: Mapping[str, Json] | None = None,
+    answers: Sequence[str | Path] = (),
     stratum: Callable[[Example], str | None] | None = None,
     count_tokens: CountTokens | None = None,
     max_length: int | None = None,
@@ -141,6 +142,7 @@ def check_files(
             slices=slices,
             labels=labels,
             schema=schema,
+            answers=answers,
             on_file=files.append,
         ):
             if isinstance(item, Example):

@@ -24,7 +24,7 @@ from burnish.data.fingerprint import example_id, input_digest
 from burnish.data.instances import INSTANCES, INSTRUCTION, OUTPUT, instances
 from burnish.data.leaderboard import ANSWER, FUNCTION, QUESTION, take_question_apart, written_place
 from burnish.data.preferences import COMPLETIONS, PairName, PairShape, preference_shape, take_pair_apart
-from burnish.data.prompts import alpaca_turns, has_roles, listed, prompt_turns, system_turns
+from burnish.data.prompts import alpaca_turns, has_roles, is_conversation, listed, prompt_turns, system_turns
 from burnish.data.streams import Row
 from burnish.data.targets import Check, read_target
 from burnish.data.turns import BadFieldError, Tools, nearest, read_messages, read_sharegpt, read_tools
@@ -43,7 +43,7 @@ TARGET_COLUMNS: Mapping[Kind, tuple[str, ...]] = {
     "tool_calling": ("target", "tool_calls", "output", "completion", "answer", "answers"),
     "preference": ("chosen", "completion"),
 }
-_NAME_THEM = "Name the columns in the task file: data.text and data.target."
+_NAME_THEM = "Name the columns: data.text and data.target in the task file, or --set data.text=COLUMN."
 
 
 class Columns(NamedTuple):
@@ -193,7 +193,18 @@ def _column_shape(values: Mapping[str, Json], kind: Kind, text: str | None, targ
         what, field = "the rows have none of the known shapes: no column with the input was found", ""
     else:
         what, field = "the rows are unlabelled: no column with the answer was found", TARGET_COLUMNS[kind][0]
-    raise BadFieldError(field, what, list(values), _NAME_THEM)
+    raise BadFieldError(field, what, list(values), _remedy(values))
+
+
+def _remedy(values: Mapping[str, Json]) -> str:
+    """What to do about rows of no known shape."""
+    if {QUESTION, FUNCTION} <= values.keys():
+        return "Name the file with the answers, joined by id: data.answers (--set data.answers=FILE)."
+    said = next((name for name, value in values.items() if is_conversation(value)), None)
+    if said is not None:
+        shape = "messages" if has_roles(values[said]) else "sharegpt"
+        return f"Name the column with the conversation: data.format: {shape} and data.text: {said}."
+    return _NAME_THEM
 
 
 def _refuse_preferences(values: Mapping[str, Json]) -> None:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 
+from burnish.data.answers import Answers, joined
 from burnish.data.instances import INSTANCES, OUTPUT, instances
 from burnish.data.leaderboard import ANSWER, FUNCTION, QUESTION
 from burnish.data.preferences import LABELS
@@ -13,6 +14,7 @@ from burnish.data.read import read_rows
 from burnish.data.streams import Row
 from burnish.data.strict_json import BadJsonError, parse_json
 from burnish.data.turns import BadFieldError
+from burnish.errors import Problem
 from burnish.records import Json, Kind
 
 _ROWS = 200
@@ -21,12 +23,16 @@ _ANSWER = ("target", "output", "completion", "response", "answer", "answers", "j
 _SHORT = 80  # characters of a label, at most
 
 
-def guess_kind(path: str | Path, target: str | None = None) -> Kind:
+def guess_kind(path: str | Path, target: str | None = None, answers: Sequence[str | Path] = ()) -> Kind:
     """The kind whose data these are; generation where nothing says otherwise.
 
-    target: the answer's column, None for the usual ones. Bad rows are passed over: reading will name them.
+    target: the answer's column, None for the usual ones. answers: files with the answers, joined by id. Bad rows are
+    passed over: reading will name them.
     """
-    rows = [item.values for item in islice(read_rows(path), _ROWS) if isinstance(item, Row)]
+    found: Iterable[Row | Problem] = islice(read_rows(path), _ROWS)
+    if answers:
+        found = joined(str(path), found, Answers(answers))
+    rows = [item.values for item in found if isinstance(item, Row)]
     if target is None and rows and _most(is_preference(row) for row in rows):
         return "preference"
     answers = [_answer(row, target) for row in rows]

@@ -7,6 +7,7 @@ from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
+from burnish.data.answers import Answers, joined
 from burnish.data.checks.masking import masked_problem
 from burnish.data.formats import Columns, Format, Rules, detect_shape, to_examples
 from burnish.data.read import container, read_rows
@@ -63,28 +64,33 @@ def iter_examples(
     slices: Sequence[str] = (),
     labels: Collection[str] | None = None,
     schema: Mapping[str, Json] | None = None,
+    answers: Sequence[str | Path] = (),
     on_file: Callable[[FileFormat], None] | None = None,
 ) -> Iterator[Example | Problem]:
     """Every row of the files, in order, as an Example or a Problem, in bounded memory.
 
     slices: columns whose values the examples keep.
     text, target, group, weight, document, tools: columns; None: the usual names (group, weight, document: none).
-    labels, schema: what targets must keep to. on_file is told what was detected in each file.
+    labels, schema: what targets must keep to. answers: files with the answers, joined by id (answers.py).
+    on_file is told what was detected in each file.
     Raises ConfigError when the schema is not a JSON Schema; never anything for what the files hold.
     """
     check = schema_check(schema) if schema is not None else None
     known = frozenset(labels) if labels is not None else None
     columns = Columns(text, target, tools, group, weight, tuple(slices), document)
     rules = Rules(kind, columns, format, known, check)
+    known_answers = Answers(answers) if answers else None
+    if known_answers is not None:
+        yield from known_answers.problems
     for path in [paths] if isinstance(paths, str | Path) else paths:
-        yield from _file_examples(Path(path), rules, on_file)
+        yield from _file_examples(Path(path), rules, known_answers, on_file)
 
 
 def _file_examples(
-    path: Path, rules: Rules, on_file: Callable[[FileFormat], None] | None
+    path: Path, rules: Rules, answers: Answers | None, on_file: Callable[[FileFormat], None] | None
 ) -> Iterator[Example | Problem]:
     name = str(path)
-    rows = read_rows(path)
+    rows = read_rows(path) if answers is None else iter(joined(name, read_rows(path), answers))
     first: list[Row | Problem] = []
     for item in rows:
         if isinstance(item, Problem) and not first:
@@ -105,10 +111,11 @@ def _file_examples(
     if on_file is not None:
         on_file(FileFormat(name, str(container(path)), str(shape), shape.target or shape.text))
     for item in chain(first, rows):
-        if isinstance(item, Row):
-            yield from to_examples(name, item, shape, rules)
-        else:
+        if not isinstance(item, Row):
             yield item
+            continue
+        for made in to_examples(name, item, shape, rules):
+            yield answers.placed(item, made) if answers is not None and isinstance(made, Problem) else made
 
 
 def read_examples(
@@ -125,6 +132,7 @@ def read_examples(
     slices: Sequence[str] = (),
     labels: Collection[str] | None = None,
     schema: Mapping[str, Json] | None = None,
+    answers: Sequence[str | Path] = (),
     allow_bad_rows: int = 0,
     show: int = 20,
 ) -> Reading:
@@ -149,6 +157,7 @@ def read_examples(
         slices=slices,
         labels=labels,
         schema=schema,
+        answers=answers,
         on_file=files.append,
     ):
         if isinstance(item, Example):

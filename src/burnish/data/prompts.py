@@ -36,6 +36,12 @@ def has_roles(value: Json) -> bool:
     return isinstance(value, list) and bool(value) and isinstance(value[0], dict) and "role" in value[0]
 
 
+def is_conversation(value: Json) -> bool:
+    """Whether a value is a list of turns, OpenAI's or ShareGPT's."""
+    first = value[0] if isinstance(value, list) and value else None
+    return isinstance(first, dict) and ("role" in first or "from" in first)
+
+
 def alpaca_turns(values: Mapping[str, Json], column: str) -> tuple[Message, ...]:
     """Alpaca's instruction (in `column`) with its input (or Dolly's context), system text and history."""
     instruction = text_of(values[column], column)
