@@ -107,3 +107,19 @@ def test_references_are_not_fetched() -> None:
         schema_check({"properties": {"a": {"$ref": "https://localhost:1/x.json"}}})({"a": 1}, "target")
     with pytest.raises(BadFieldError, match="without end"):
         schema_check({"$ref": "#"})({"a": 1}, "target")
+
+
+def test_columns_that_are_not_read_are_told(tmp_path: Path) -> None:
+    rows = [
+        {"id": i, "context": "A passage.", "question": f"q{i}", "answer": "a", "tools": None, "note": None, "k": "g"}
+        for i in range(3)
+    ]
+    (file,) = read_examples(write(tmp_path / "rows.jsonl", rows), kind="generation", group="k").files
+    assert file.unused == ("id", "context")
+    assert str(file).endswith("rows.jsonl: jsonl, columns question → answer; not used: id, context")
+    wide = [{f"column {i}": i for i in range(9)} | {"instruction": "i", "input": "x", "output": "o"}]
+    (file,) = read_examples(write(tmp_path / "rows.jsonl", wide), kind="generation").files
+    assert str(file).endswith("alpaca; not used: column 0, column 1, column 2, column 3, column 4 and 4 more")
+    pairs = [{"instruction": "i", "input": "x", "chosen": "a", "rejected": "b", "system": "s"}]
+    (file,) = read_examples(write(tmp_path / "rows.jsonl", pairs), kind="preference").files
+    assert file.unused == ()

@@ -23,7 +23,15 @@ from typing import Literal, NamedTuple
 from burnish.data.fingerprint import example_id, input_digest
 from burnish.data.instances import INSTANCES, INSTRUCTION, OUTPUT, instances
 from burnish.data.leaderboard import ANSWER, FUNCTION, QUESTION, take_question_apart, written_place
-from burnish.data.preferences import COMPLETIONS, PairName, PairShape, preference_shape, take_pair_apart
+from burnish.data.preferences import (
+    COMPLETIONS,
+    LABELS,
+    REJECTED,
+    PairName,
+    PairShape,
+    preference_shape,
+    take_pair_apart,
+)
 from burnish.data.prompts import alpaca_turns, has_roles, is_conversation, listed, prompt_turns, system_turns
 from burnish.data.streams import Row
 from burnish.data.targets import Check, read_target
@@ -216,6 +224,25 @@ def _refuse_preferences(values: Mapping[str, Json]) -> None:
         if unpaired:
             fix = "Use kind: preference, or keep the rows whose label is true and remove the column."
         raise BadFieldError("", "the rows are preferences", list(values), fix)
+
+
+_BESIDE = {"system", "system_prompt", "tools", "functions", "parallel_tool_calls"}
+_ALSO: Mapping[str, set[str]] = {
+    "alpaca": {"input", "context", "history"},
+    "self_instruct": {"history"},
+    "bfcl": {FUNCTION},
+    "pairs": {REJECTED, "input", "history"},
+    "preferred_output": {"non_preferred_output"},
+    "unpaired": {*LABELS, "input", "history"},
+}
+
+
+def unused_columns(rows: Sequence[Mapping[str, Json]], shape: Shape, columns: Columns) -> tuple[str, ...]:
+    """Columns of some rows, in their order, that hold something and that nothing is read from."""
+    named = {columns.tools, columns.group, columns.weight, columns.document, *columns.slices}
+    used = {shape.text, shape.target, *named, *_BESIDE, *_ALSO.get(shape.name, ())}
+    held = dict.fromkeys(column for row in rows for column, value in row.items() if value not in (None, "", [], {}))
+    return tuple(column for column in held if column not in used)
 
 
 class Draft(NamedTuple):

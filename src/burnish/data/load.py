@@ -7,9 +7,10 @@ from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
-from burnish.data.answers import Answers, joined
+from burnish.data.answers import ID, Answers, joined
 from burnish.data.checks.masking import masked_problem
-from burnish.data.formats import Columns, Format, Rules, detect_shape, to_examples
+from burnish.data.formats import Columns, Format, Rules, detect_shape, to_examples, unused_columns
+from burnish.data.places import SHOWN
 from burnish.data.read import container, read_rows
 from burnish.data.streams import Row, Unreadable
 from burnish.data.targets import schema_check
@@ -23,16 +24,19 @@ _FIRST_ROWS = 20  # the shape of a file is what most of its first rows have
 class FileFormat(NamedTuple):
     """What was detected in one file. container: "jsonl", "csv.gz", …; shape: "messages", "columns text → label", …
 
-    answer: the column with the answer, or with the turns of which it is the last.
+    answer: the column with the answer, or with the turns of which it is the last. unused: columns that are not read.
     """
 
     file: str
     container: str
     shape: str
     answer: str
+    unused: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        return f"{self.file}: {self.container}, {self.shape}"
+        more = f" and {len(self.unused) - SHOWN} more" if len(self.unused) > SHOWN else ""
+        unused = f"; not used: {', '.join(self.unused[:SHOWN])}{more}" if self.unused else ""
+        return f"{self.file}: {self.container}, {self.shape}{unused}"
 
 
 class Reading(NamedTuple):
@@ -109,7 +113,10 @@ def _file_examples(
         yield Unreadable(name, good[0].line, error.field, error.what, error.got, error.fix)
         return
     if on_file is not None:
-        on_file(FileFormat(name, str(container(path)), str(shape), shape.target or shape.text))
+        unused = unused_columns([row.values for row in good], shape, rules.columns)
+        if answers is not None:
+            unused = tuple(column for column in unused if column != ID)
+        on_file(FileFormat(name, str(container(path)), str(shape), shape.target or shape.text, unused))
     for item in chain(first, rows):
         if not isinstance(item, Row):
             yield item
