@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from burnish.data.guess import guess_kind
+from burnish.data.inputs import read_inputs
 from burnish.data.load import FileFormat, iter_examples, read_examples
 from burnish.data.targets import schema_check
 from burnish.errors import ConfigError, DataError, Problem
@@ -115,11 +117,56 @@ def test_columns_that_are_not_read_are_told(tmp_path: Path) -> None:
         for i in range(3)
     ]
     (file,) = read_examples(write(tmp_path / "rows.jsonl", rows), kind="generation", group="k").files
-    assert file.unused == ("id", "context")
-    assert str(file).endswith("rows.jsonl: jsonl, columns question → answer; not used: id, context")
+    assert file.unused == ("context",)  # an id is nobody's input
+    assert str(file).endswith("rows.jsonl: jsonl, columns question → answer; not used: context")
     wide = [{f"column {i}": i for i in range(9)} | {"instruction": "i", "input": "x", "output": "o"}]
     (file,) = read_examples(write(tmp_path / "rows.jsonl", wide), kind="generation").files
     assert str(file).endswith("alpaca; not used: column 0, column 1, column 2, column 3, column 4 and 4 more")
     pairs = [{"instruction": "i", "input": "x", "chosen": "a", "rejected": "b", "system": "s"}]
     (file,) = read_examples(write(tmp_path / "rows.jsonl", pairs), kind="preference").files
     assert file.unused == ()
+
+
+@pytest.mark.parametrize(
+    ("content", "name", "what", "fix"),
+    [
+        ('{"data": [{"text": "a", "label": "b"}]}', "rows.json", "whose 'data' holds the rows", "jq -c"),
+        ('{"text": ["a", "b"], "label": ["c", "d"]}', "rows.json", "of columns, not of rows", "orient='records'"),
+        ('{"text": {"0": "a"}, "label": {"0": "c"}}', "rows.json", "of columns, not of rows", "orient='records'"),
+        ("sep=;\ntext;label\na;b\n", "rows.csv", "a note for Excel", "Remove the line"),
+        ("where is my parcel,delivery\nmy bill,billing\n", "rows.csv", "none of the known shapes", "first line"),
+        ('{"conversation": [{"role": "user", "content": "q"}]}\n' * 2, "rows.jsonl", "known shapes", "messages"),
+        (
+            '{"conversation": [{"from": "human", "value": "q"}]}\n' * 2,
+            "rows.jsonl",
+            "known shapes",
+            "data.text: conv",
+        ),
+    ],
+)
+def test_files_that_are_laid_out_otherwise(tmp_path: Path, content: str, name: str, what: str, fix: str) -> None:
+    path = tmp_path / name
+    path.write_text(content, encoding="utf-8")
+    (problem,) = iter_examples(path, kind="classification")
+    assert isinstance(problem, Problem)
+    assert what in problem.what
+    assert fix in problem.fix
+
+
+def test_large_letters_in_the_names_of_columns(tmp_path: Path) -> None:
+    path = tmp_path / "rows.csv"
+    path.write_text("Text,LABEL\na,b\n", encoding="utf-8")
+    reading = read_examples(path, kind=guess_kind(path))
+    assert (reading.format, reading.examples[0].target) == ("columns Text → LABEL", "b")
+    assert read_inputs(path, kind="classification")[0].messages == reading.examples[0].messages
+    path.write_text("Instruction,Input,Output\na,b,c\n", encoding="utf-8")  # of which a part would be lost
+    with pytest.raises(DataError):
+        read_examples(path, kind="generation")
+
+
+def test_no_row_can_be_read_is_not_to_be_allowed(tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl"
+    path.write_text('{"text": }\n' * 3, encoding="utf-8")
+    with pytest.raises(DataError, match="3 bad rows of 3") as caught:
+        read_examples(path, kind="classification")
+    assert "none of them" in str(caught.value.fix)

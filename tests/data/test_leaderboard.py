@@ -14,7 +14,7 @@ from burnish.data.inputs import read_inputs
 from burnish.data.load import iter_examples, read_examples
 from burnish.errors import Problem
 from burnish.records import Message, Parsed
-from burnish.tasks.tool_calling import ToolCalling, tool_calling_metrics
+from burnish.tasks.tool_calling import ToolCalling, tool_calling_metrics, tools_called
 
 AREA = {
     "name": "calc.area",
@@ -128,3 +128,17 @@ def test_what_is_wrong_with_a_row(tmp_path: Path, change: dict[str, Any], field:
     assert what in bad[0].what
     assert bad[0].fix
     assert (bad[0].finding != "") == field.startswith("ground_truth") or field == "tools"
+
+
+def test_tools_of_each_row_are_no_classes(tmp_path: Path) -> None:
+    """Every row lists tools of its own: their names are neither rare labels nor spellings of one another."""
+    rows = []
+    for i in range(120):
+        name = f"solve.problem_{i // 2}" if i % 2 else f"solve_problem_{i // 2}"
+        tool = AREA | {"name": name}
+        asked = f"{'Please work out' if i % 2 else 'Tell me the'} area {i * i}: base {i + 1} and height {i + 2}."
+        row = ROW | {"function": [tool], "question": [[{"role": "user", "content": asked}]]}
+        rows.append(row | {"ground_truth": [{name: {"base": [i + 1], "height": [i + 2]}}]})
+    kinds = {one.kind for one in check_files(write(tmp_path / "rows.jsonl", *rows), kind="tool_calling",
+                                             stratum=tools_called).report.findings}  # fmt: skip
+    assert kinds & {"rare_class", "label_spelling", "class_imbalance"} == set()

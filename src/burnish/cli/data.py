@@ -101,8 +101,10 @@ def check(
             progress.notice(str(problem).replace("\n", " "), warning=True)
         if checked.bad:
             allowed = checked.bad <= allow_bad_rows
-            said = "bad rows were left out, as --allow-bad-rows allows" if allowed else "rows cannot be used"
-            progress.notice(f"{checked.bad} {said}", warning=True)
+            one = checked.bad == 1
+            said = f"bad {'row was' if one else 'rows were'} left out, as --allow-bad-rows allows"
+            said = said if allowed else f"{'row' if one else 'rows'} cannot be used"
+            progress.notice(f"{checked.bad:,} {said}", warning=True)
         checked = checked._replace(report=inspector.complete(checked.report))
         if html is not None:
             from burnish.reports.check_page import write_check_page

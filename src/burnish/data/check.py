@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from burnish.data.checks.base import Check, rows_text, text_row
+from burnish.data.checks.base import Check, repeat, rows_text, text_row
 from burnish.data.checks.classes import Classes
 from burnish.data.checks.contamination import ContaminationCheck, read_material
 from burnish.data.checks.masking import masked_problem
@@ -297,7 +297,7 @@ class _Tally:
                 "exact_duplicate",
                 "warning",
                 len(copies),
-                f"{rows_text(len(copies))} repeat an earlier one exactly ({_share(len(copies), self.rows)})",
+                f"{repeat(len(copies))} an earlier one exactly ({_share(len(copies), self.rows)})",
                 "Remove the copies, or give one row a weight: copies count twice in training and in the metric.",
                 self.sources(copies[:KEPT]),
                 repeats=self.sources(firsts[:KEPT]),

@@ -14,19 +14,17 @@ own: preferences.py.
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal, NamedTuple
 
+from burnish.data.beside import name_in, slice_of, weight_of
 from burnish.data.fingerprint import example_id, input_digest
 from burnish.data.instances import INSTANCES, INSTRUCTION, OUTPUT, instances
 from burnish.data.leaderboard import ANSWER, FUNCTION, QUESTION, take_question_apart, written_place
 from burnish.data.preferences import (
     COMPLETIONS,
-    LABELS,
-    REJECTED,
     PairName,
     PairShape,
     preference_shape,
@@ -191,10 +189,8 @@ def _named_shape(values: Mapping[str, Json], rules: Rules) -> Shape:
 
 
 def _column_shape(values: Mapping[str, Json], kind: Kind, text: str | None, target: str | None) -> Shape:
-    targets = [column for column in TARGET_COLUMNS[kind] if column in values and column != text]
-    target = target or (targets[0] if targets else None)
-    texts = [column for column in TEXT_COLUMNS if column in values and column != target]
-    text = text or (texts[0] if texts else None)
+    target = target or next((column for column in held(TARGET_COLUMNS[kind], values) if column != text), None)
+    text = text or next((column for column in held(TEXT_COLUMNS, values) if column != target), None)
     if text is not None and target is not None:
         return Shape("columns", text, target)
     if text is None:
@@ -202,6 +198,18 @@ def _column_shape(values: Mapping[str, Json], kind: Kind, text: str | None, targ
     else:
         what, field = "the rows are unlabelled: no column with the answer was found", TARGET_COLUMNS[kind][0]
     raise BadFieldError(field, what, list(values), _remedy(values))
+
+
+def held(usual: Sequence[str], values: Mapping[str, Json]) -> Iterator[str]:
+    """The columns of a row that have one of the usual names, in the order of the names; large letters do not count.
+
+    Beside an `Instruction` they do: its row has a shape of fixed names, of which a part would be lost.
+    """
+    folded = {column.lower(): column for column in values}
+    fold = "instruction" not in folded
+    for name in usual:
+        if name in values or (fold and name in folded):
+            yield name if name in values else folded[name]
 
 
 def _remedy(values: Mapping[str, Json]) -> str:
@@ -224,25 +232,6 @@ def _refuse_preferences(values: Mapping[str, Json]) -> None:
         if unpaired:
             fix = "Use kind: preference, or keep the rows whose label is true and remove the column."
         raise BadFieldError("", "the rows are preferences", list(values), fix)
-
-
-_BESIDE = {"system", "system_prompt", "tools", "functions", "parallel_tool_calls"}
-_ALSO: Mapping[str, set[str]] = {
-    "alpaca": {"input", "context", "history"},
-    "self_instruct": {"history"},
-    "bfcl": {FUNCTION},
-    "pairs": {REJECTED, "input", "history"},
-    "preferred_output": {"non_preferred_output"},
-    "unpaired": {*LABELS, "input", "history"},
-}
-
-
-def unused_columns(rows: Sequence[Mapping[str, Json]], shape: Shape, columns: Columns) -> tuple[str, ...]:
-    """Columns of some rows, in their order, that hold something and that nothing is read from."""
-    named = {columns.tools, columns.group, columns.weight, columns.document, *columns.slices}
-    used = {shape.text, shape.target, *named, *_BESIDE, *_ALSO.get(shape.name, ())}
-    held = dict.fromkeys(column for row in rows for column, value in row.items() if value not in (None, "", [], {}))
-    return tuple(column for column in held if column not in used)
 
 
 class Draft(NamedTuple):
@@ -310,10 +299,10 @@ def _example(file: str, row: Row, shape: Shape, rules: Rules) -> Example:
         target=target,
         source=Source(file, row.line),
         tools=tools,
-        group=_same_prompt(draft) if alone else _name_in(values, rules.columns.group, "split.group", "group"),
-        weight=_weight(values, rules.columns.weight),
-        slices={column: _slice(values, column) for column in rules.columns.slices},
-        document=_name_in(values, rules.columns.document, "data.document", "document"),
+        group=_same_prompt(draft) if alone else name_in(values, rules.columns.group, "split.group", "group"),
+        weight=weight_of(values, rules.columns.weight),
+        slices={column: slice_of(values, column) for column in rules.columns.slices},
+        document=name_in(values, rules.columns.document, "data.document", "document"),
     )
 
 
@@ -421,40 +410,3 @@ def check_input(draft: Draft) -> None:
 def _same_prompt(draft: Draft) -> str:
     """Pairs of one prompt stand or fall together: several are the usual case, and one group of any interval."""
     return f"prompt {input_digest(draft.messages).hex()[:16]}"
-
-
-def _name_in(values: Mapping[str, Json], column: str | None, setting: str, what: str) -> str | None:
-    """The row's group or document. column: that the setting names, None for none."""
-    if column is None:
-        return None
-    if column not in values:
-        fix = f"Correct {setting}, or fill the column.{nearest(column, list(values))}"
-        raise BadFieldError(column, f"the row has no {what}", list(values), fix)
-    value = values[column]
-    if isinstance(value, bool) or not isinstance(value, str | int) or value == "":
-        fix = f"Give every row the name or number of its {what}."
-        raise BadFieldError(column, f"a {what} must be a text or a whole number", value, fix)
-    return str(value)
-
-
-def _slice(values: Mapping[str, Json], column: str) -> str:
-    value = values.get(column, MISSING)
-    if value is MISSING:
-        fix = f"Correct slices, or fill the column.{nearest(column, list(values))}"
-        raise BadFieldError(column, "the row has no such column to slice by", list(values), fix)
-    if isinstance(value, list | dict):
-        raise BadFieldError(column, "a slice must be a text, a number or nothing", value, "Name a plain column.")
-    return "(none)" if value is None or value == "" else str(value)
-
-
-def _weight(values: Mapping[str, Json], column: str | None) -> float:
-    if column is None:
-        return 1.0
-    value = values.get(column, MISSING)
-    try:
-        weight = float("nan") if isinstance(value, bool) or value is MISSING else float(value)
-    except (TypeError, ValueError, OverflowError):
-        weight = math.nan
-    if not 0 <= weight < math.inf:
-        raise BadFieldError(column, "a weight must be a number of at least 0", value, "Write 1 for the usual weight.")
-    return weight

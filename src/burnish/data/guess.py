@@ -7,6 +7,7 @@ from itertools import islice
 from pathlib import Path
 
 from burnish.data.answers import Answers, joined
+from burnish.data.formats import held
 from burnish.data.instances import INSTANCES, OUTPUT, instances
 from burnish.data.leaderboard import ANSWER, FUNCTION, QUESTION
 from burnish.data.preferences import LABELS
@@ -43,7 +44,7 @@ def guess_kind(path: str | Path, target: str | None = None, answers: Sequence[st
         return "tool_calling"
     if _most(isinstance(answer, Mapping) for answer in given):
         return "extraction"
-    if target is None and _most(any(column in row for column in _LABEL) for row in rows):
+    if target is None and _most(any(held(_LABEL, row)) for row in rows):
         return "classification"
     texts = [str(answer) for answer in given]
     few = len(set(texts)) <= len(texts) / 3 and max(map(len, texts)) <= _SHORT
@@ -78,7 +79,7 @@ def _answer(row: Mapping[str, Json], target: str | None) -> Json:
         if isinstance(turns, list) and turns and isinstance(turns[-1], Mapping):
             last = turns[-1]
             return last.get("tool_calls") or _decoded(last.get("content", last.get("value")))
-    column = next((column for column in (*_LABEL, *_ANSWER) if row.get(column) is not None), None)
+    column = next((column for column in held((*_LABEL, *_ANSWER), row) if row[column] is not None), None)
     return None if column is None else _decoded(row[column])
 
 

@@ -20,6 +20,7 @@ from burnish.data.formats import (
     Shape,
     check_input,
     conversation,
+    held,
     take_apart,
     tools_of,
 )
@@ -187,8 +188,8 @@ def input_shape(values: Mapping[str, Json], kind: Kind, format: Format, columns:
     answered = "completion" in values or "response" in values
     if "prompt" in values and (format == "prompt_completion" or answered):
         return Shape("columns", "prompt")
-    for column in TEXT_COLUMNS:
-        if column in values and column != columns.target:
+    for column in held(TEXT_COLUMNS, values):
+        if column != columns.target:
             return Shape("columns", column)
     fix = f"Name the input's column {' or '.join(TEXT_COLUMNS[:3])}, or write one input a line into a .txt file."
     raise BadFieldError("", "no column with the input was found", list(values), fix)

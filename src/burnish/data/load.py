@@ -7,17 +7,20 @@ from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
-from burnish.data.answers import ID, Answers, joined
+from burnish.data.answers import Answers, joined
 from burnish.data.checks.masking import masked_problem
-from burnish.data.formats import Columns, Format, Rules, detect_shape, to_examples, unused_columns
+from burnish.data.formats import Columns, Format, Rules, detect_shape, to_examples
 from burnish.data.places import SHOWN
+from burnish.data.prompts import is_conversation
 from burnish.data.read import container, read_rows
 from burnish.data.streams import Row, Unreadable
 from burnish.data.targets import schema_check
 from burnish.data.turns import BadFieldError
-from burnish.errors import DataError, Problem
+from burnish.data.unused import unused_columns
+from burnish.errors import MISSING, DataError, Problem
 from burnish.records import Example, Json, Kind
 
+_OF_A_ROW = ("tools", "function", "functions", "instances")  # lists of objects that one row may well have
 _FIRST_ROWS = 20  # the shape of a file is what most of its first rows have
 
 
@@ -107,15 +110,16 @@ def _file_examples(
     if not good:
         return
     try:
+        _refuse_columns(first)
         shape = detect_shape(good, rules)
     except BadFieldError as error:
+        error = _wrapped(first) or error
+        header = " The first line must name the columns." if good[0].line > 1 and _is_table(path) else ""
         yield from (item for item in first if isinstance(item, Problem))
-        yield Unreadable(name, good[0].line, error.field, error.what, error.got, error.fix)
+        yield Unreadable(name, good[0].line, error.field, error.what, error.got, error.fix + header)
         return
     if on_file is not None:
         unused = unused_columns([row.values for row in good], shape, rules.columns)
-        if answers is not None:
-            unused = tuple(column for column in unused if column != ID)
         on_file(FileFormat(name, str(container(path)), str(shape), shape.target or shape.text, unused))
     for item in chain(first, rows):
         if not isinstance(item, Row):
@@ -123,6 +127,40 @@ def _file_examples(
             continue
         for made in to_examples(name, item, shape, rules):
             yield answers.placed(item, made) if answers is not None and isinstance(made, Problem) else made
+
+
+def _is_table(path: Path) -> bool:
+    found = container(path)
+    return not isinstance(found, Problem) and found.kind in ("csv", "tsv")
+
+
+def _only(first: Sequence[Row | Problem]) -> Mapping[str, Json]:
+    """The values of the one row that a file has; nothing for more rows."""
+    return first[0].values if len(first) == 1 and isinstance(first[0], Row) else {}
+
+
+def _wrapped(first: Sequence[Row | Problem]) -> BadFieldError | None:
+    """What is wrong with a file of one object that holds the rows below a key."""
+    for key, value in _only(first).items():
+        rows = isinstance(value, list) and bool(value) and isinstance(value[0], dict)
+        if rows and key not in _OF_A_ROW and not is_conversation(value):
+            fix = f"Write the rows alone: jq -c '.[\"{key}\"][]' OLD > NEW.jsonl"
+            return BadFieldError(key, f"the file is one object, whose {key!r} holds the rows", MISSING, fix)
+    return None
+
+
+def _refuse_columns(first: Sequence[Row | Problem]) -> None:
+    """Raise BadFieldError for a file of one object that holds a list of values, or {"0": …}, for each column."""
+    only = _only(first)
+    if len(only) > 1 and all(map(_is_column, only.values())):
+        fix = "Write rows; with pandas: to_json(NEW, orient='records', lines=True, force_ascii=False)."
+        raise BadFieldError("", "the file is one object of columns, not of rows", list(only), fix)
+
+
+def _is_column(value: Json) -> bool:
+    if isinstance(value, dict):
+        return "0" in value
+    return isinstance(value, list) and len(value) > 1 and not any(isinstance(item, list | dict) for item in value)
 
 
 def read_examples(
@@ -203,6 +241,7 @@ class BadRows:
         if self.count > allow_bad_rows:
             what = f"{self.count:,} bad row{'s' if self.count != 1 else ''} of {good + self.count:,}"
             fix = f"Correct the rows, or go on without them: --allow-bad-rows {self.count}."
+            fix = fix if good else "Correct the rows: none of them can be read."
             raise DataError(what, problems=self.shown(), count=self.count, fix=fix)
         if not good:
             fix = "Name a file with labelled rows."

@@ -140,6 +140,9 @@ def _cell_problem(name: str, lines: _CsvLines, header: Sequence[str], cells: Seq
 
 def _header_problem(name: str, line: int, cells: Sequence[str]) -> Problem | None:
     names = [cell.strip() for cell in cells]
+    if names[0].lower().startswith("sep=") and not any(names[1:]):
+        what, fix = "the first line is a note for Excel, not the names of the columns", "Remove the line."
+        return Problem(name, line, "", what, shorten(cells[0]), fix)
     for position, column in enumerate(names, 1):
         if not column:
             fix = "Name every column in the first line (pandas: to_csv(…, index=False) leaves the unnamed index out)."

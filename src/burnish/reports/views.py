@@ -102,7 +102,11 @@ def data_report_view(report: DataReport | Record) -> RenderableType:
     if facts := pair_facts(stats):
         parts += [*(Text(f"{key}: {value}") for key, value in facts), Text()]
     if classes := class_counts(stats):
-        parts += [Text(f"{len(classes):,} classes", style="bold"), _bars(classes, limit=20), Text()]
+        parts += [
+            Text("1 class" if len(classes) == 1 else f"{len(classes):,} classes", style="bold"),
+            _bars(classes, limit=20),
+            Text(),
+        ]
     if bins := token_histogram(stats):
         rows = [(f"{low:,}–{high:,}" if high > low else f"{low:,}", number) for low, high, number in bins]
         parts += [Text("Length of the examples in tokens", style="bold"), _bars(rows, limit=40)]

@@ -216,3 +216,19 @@ def test_contamination(tmp_path: Path) -> None:
 
 def test_normalised() -> None:
     assert normalised("  Straße,\n«Nr. 5»! ") == "strasse nr 5"
+
+
+def test_pairs_are_near_when_each_of_their_answers_is() -> None:
+    """A model's judged answers to one prompt share an answer, A over B and B over C, and are no copies."""
+    prompt = (
+        "Name some ways in which a household can lower what it spends on energy in winter, with a reason for each."
+    )
+    long = "Seal the windows and doors, since draughts carry off most of the heat that a stove gives to a room. " * 3
+    short, other = "Put on a pullover.", "Turn the heating down at night, when nobody sits in the room."
+    pairs = [(long, short), (short, long), (long, other), (long.replace("stove", "heater"), short)]
+    rows = [make(prompt, {"chosen": one, "rejected": two}, line) for line, (one, two) in enumerate(pairs, 1)]
+    near = found(rows, "near_duplicate", "preference")
+    assert near is not None
+    assert [(row.line, first.line) for row, first in zip(near.rows, near.repeats, strict=True)] == [(4, 1)]
+    judged = [make(prompt, {"completion": long, "desirable": one}, line) for line, one in enumerate((True, False), 1)]
+    assert found(judged, "near_duplicate", "preference") is None

@@ -200,3 +200,13 @@ def test_styles_of_text_and_labels() -> None:
     found = findings(labels, "classification", "label_spelling")
     assert lines(found) == [101, 102]
     assert "'Refund' (1) beside 'refund' (50)" in found[0].message
+
+
+def test_a_language_that_was_asked_for_is_no_slip() -> None:
+    english = "That is what you can do with it when the store is closed, and they are not at home."
+    rows: list[tuple[str, Json]] = [(f"What can I do about order {i}?", f"{english} Number {i}.") for i in range(40)]
+    asked = "Translate the sentence into {}: she went to school but it was closed."
+    slip = ("Say what happened to the pupil at the school.", "她周一去了学校但是却发现没有其他的同学。")
+    assert findings([*rows, (asked.format("Chinese"), slip[1])], "generation", "inconsistent_format") == []
+    assert findings([*rows, (asked.format("Spanish"), slip[1])], "generation", "inconsistent_format")
+    assert lines(findings([*rows, slip], "generation", "inconsistent_format")) == [41]

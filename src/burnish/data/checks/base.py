@@ -65,5 +65,10 @@ def rows_text(count: int) -> str:
     return "1 row" if count == 1 else f"{count:,} rows"
 
 
+def repeat(count: int, how: str = "") -> str:
+    """`1 row repeats`, `2 rows nearly repeat`."""
+    return " ".join(filter(None, [rows_text(count), how, "repeats" if count == 1 else "repeat"]))
+
+
 def have(count: int) -> str:
     return f"{rows_text(count)} {'has' if count == 1 else 'have'}"

@@ -74,8 +74,14 @@ class Classes:
                 "Watch macro-F1 rather than accuracy; add rows of the small classes.",
                 self._of([least]),
             )
-        yield from self._rare(labels)
-        yield from self._spellings(labels, sources)
+        if not self._own_tools(labels):
+            yield from self._rare(labels)
+        if self.kind != "tool_calling":  # each row lists the tools it calls, by their very names
+            yield from self._spellings(labels, sources)
+
+    def _own_tools(self, labels: Counter[str]) -> bool:
+        """Whether rows call tools of their own rather than those of a fixed set: most are called hardly ever."""
+        return self.kind == "tool_calling" and labels.total() < RARE * len(labels) and len(labels) >= FEW
 
     def _spellings(self, labels: Counter[str], sources: Sources) -> Iterator[Finding]:
         """Labels that differ in case, spaces or signs alone."""
@@ -128,7 +134,7 @@ class Classes:
         train, test = self.counts["train"], self.counts["test"]
         if not train:
             return
-        unseen = set(test) - set(train)
+        unseen = set() if self._own_tools(self.labels) else set(test) - set(train)
         untold = {label for label in self.declared or () if self.labels[label]} - set(train) - unseen
         for whose, missing in (("the test", sorted(unseen)), ("the task", sorted(untold))):
             if missing:

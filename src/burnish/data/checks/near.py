@@ -9,12 +9,12 @@ import tempfile
 import weakref
 import zlib
 from array import array
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 
 import numpy as np
 from numpy.typing import NDArray
 
-from burnish.data.checks.base import TextRow, rows_text
+from burnish.data.checks.base import TextRow, repeat, rows_text
 from burnish.data.checks.minhash import BANDS as _BANDS
 from burnish.data.checks.minhash import (
     MOST,
@@ -40,6 +40,7 @@ _AT_ONCE = 512  # rows whose signatures are made together
 _IN_MEMORY = 64 * 2**20  # bytes of text before they go to disk
 _SLOTS = 2**20  # counters of words
 _TELLING, _TELLING_SHARE = 3, 1e-4  # rows, and their share, that use a word which tells two rows apart
+_APART = "\x1f"  # between the answers of a pair; it separates words, too
 _UNLIKELY = NEAR_APART - 0.1  # by the estimate: two standard errors below, such pairs are not looked at
 
 
@@ -47,9 +48,10 @@ class NearRows:
     """Signatures and texts of rows, in their order.
 
     Two rows are near when the Jaccard similarity of their inputs is at least 0.8 (0.7 for longer ones) and their
-    answers are equal, or, for free text, near too: rows of a template with different answers are not copies. Nor are
-    those whose answers repeat what the inputs differ in ("left" here, "right" there), where other rows use that word,
-    too: then it is what is to be learned. A mistyped word or a number of its own tells nothing.
+    answers are equal, or, for free text, near too (of pairs each of the two): rows of a template with different
+    answers are not copies. Nor are those whose answers repeat what the inputs differ in ("left" here, "right" there),
+    where other rows use that word, too: then it is what is to be learned. A mistyped word or a number of its own
+    tells nothing.
     """
 
     def __init__(self, kind: Kind) -> None:
@@ -68,9 +70,11 @@ class NearRows:
         self.waiting.append(asked)
         if len(self.waiting) >= _AT_ONCE:
             self._flush()
-        answer = normalised("\n".join(row.answers)) if self.free else ""
+        answer = _APART.join(map(normalised, row.answers)) if self.free else ""
+        target = row.example.target
+        judged = target.get("desirable") if isinstance(target, Mapping) else None
         system = [message.content for message in row.example.messages if message.role in ("system", "developer")]
-        fixed = [system, list(row.example.tools), None if self.free else row.example.target]
+        fixed = [system, list(row.example.tools), judged if self.free else target]
         self.keys.append(hash(canonical(fixed)))
         for text in (asked, answer):
             raw = text.encode("utf-8", "surrogatepass")
@@ -108,7 +112,9 @@ class NearRows:
         asked, answers = ((self._text(2 * left + part), self._text(2 * right + part)) for part in (0, 1))
         if self.free and self._told_apart(asked, answers):
             return None
-        return (not self.free or is_near(*answers)) and is_near(*asked, self.common)
+        if self.free and not all(map(_alike, *(text.split(_APART) for text in answers))):
+            return False
+        return is_near(*asked, self.common)
 
     def _told_apart(self, asked: tuple[str, str], answers: tuple[str, str]) -> bool:
         """Whether each input that has words of its own has one that its answer alone repeats, and other rows use."""
@@ -167,6 +173,10 @@ class NearRows:
         return found
 
 
+def _alike(one: str, other: str) -> bool:
+    return one == other or is_near(one, other)
+
+
 def _slot(word: str) -> int:
     """The counter of a word; few share one."""
     return zlib.crc32(word.encode("utf-8", "surrogatepass")) % _SLOTS
@@ -186,7 +196,7 @@ def near_findings(
             "near_duplicate",
             "warning",
             len(rows),
-            f"{rows_text(len(rows))} nearly repeat an earlier one with the same answer ({len(rows) / total:.1%} of "
+            f"{repeat(len(rows), 'nearly')} an earlier one with the same answer ({len(rows) / total:.1%} of "
             f"{total:,}): {shown_pairs(found, sources)}",
             "Keep one of each, unless the small differences are what is to be learned (burnish check --fix drop).",
             sources(rows[:KEPT]),
@@ -203,11 +213,12 @@ def near_leaks(
     """split_leak, from rows of a held part with the row of another part that each is near."""
     if found:
         rows = sorted(found)
+        repeats = "repeats" if len(rows) == 1 else "repeat"
         yield Finding(
             "split_leak",
             "warning",
             len(rows),
-            f"{rows_text(len(rows))} of {parts[1]} nearly repeat a row of {parts[0]} with the same answer "
+            f"{rows_text(len(rows))} of {parts[1]} nearly {repeats} a row of {parts[0]} with the same answer "
             f"({len(rows) / held:.1%} of {held:,}): {shown_pairs(found, sources)}",
             f"Remove them from {parts[0]}, or give such rows one group (split.group), so that no split divides them.",
             sources(rows[:KEPT]),

@@ -75,7 +75,7 @@ class StyleCheck:
         if (spoken := guess_language(row.asked)) is not None:
             self._note(None, "language", spoken, source)
         if self.kind == "generation":
-            self._text((), target, source, free=True)
+            self._text((), target, source, free=True, asked=row.asked)
         elif self.kind == "extraction":
             self._object((), target, source)
             self._shape(target, source)
@@ -105,13 +105,14 @@ class StyleCheck:
                     if isinstance(text, str):
                         self._text(field, text, source, free=False)
 
-    def _text(self, field: Field, text: str, source: Source, *, free: bool) -> None:
+    def _text(self, field: Field, text: str, source: Source, *, free: bool, asked: str = "") -> None:
         self._note(field, "space", "none" if text == text.strip() else "some", source)
         for form in _dates(text, free):
             self._note(field, "date", form, source)
         if (case := _case(text, free)) is not None:
             self._note(field, "case", case, source)
-        if free and (spoken := guess_language(text)) is not None:
+        spoken = guess_language(text) if free else None
+        if spoken is not None and spoken.split()[0] not in asked:  # "Translate into Chinese": then it is no slip
             self._note(field, "language", spoken, source)
 
     def findings(self) -> Iterator[Finding]:
