@@ -347,10 +347,10 @@ ARRAYS = [
         "json",
         "classification",
         1,
-        "",
-        "no column",
         "data",
+        "holds the rows",
         fatal=True,
+        fix="jq -c",
     ),
 ]
 

@@ -11,7 +11,7 @@ from burnish.cli.fixing import CopiesFolder, FixActions, chosen_actions, write_c
 from burnish.cli.inspection import HtmlFile, Inspector, RequestsFile, SampleSize, UseEmbeddings
 from burnish.cli.options import AllowBadRows, AsJson, Overrides, TaskFile
 from burnish.cli.shell import print_json, show
-from burnish.errors import ConfigError
+from burnish.errors import ConfigError, Problem
 from burnish.records import Json, Kind
 
 if TYPE_CHECKING:
@@ -158,10 +158,11 @@ def _check_file(
 ) -> Checked:
     from burnish.data.check import check_files
     from burnish.data.guess import guess_kind
+    from burnish.data.read import container
     from burnish.prepare import data_options
 
     chosen = kind or (guess_kind(path, reading.target, reading.answers) if reading else guess_kind(path))
-    if kind is None and path.is_file():
+    if kind is None and not isinstance(container(path), Problem):
         progress.notice(f"kind: {chosen} (guessed from the first rows; --kind says otherwise)")
     observe = inspector.observer(chosen, reading)
     return check_files(

@@ -59,13 +59,14 @@ def write_copies(
     checked: Checked, actions: tuple[str, ...], out: Path | None, names: FindNames | None, progress: Progress
 ) -> list[Cleaned]:
     """Cleaned copies of what was checked, with a word on each."""
+    from burnish.data.checks.base import rows_text
     from burnish.data.cleaning.clean import clean_files
 
     answers = {file.file: file.answer for file in checked.files}
     nested = [file.file for file in checked.files if file.shape == "self_instruct"]
     cleaned = clean_files(checked.report.findings, actions, out, answers=answers, nested=nested, names=names)
     for item in cleaned:
-        done = ", ".join(f"{action} {rows:,} rows" for action, rows in item.changes.items())
+        done = ", ".join(f"{action} {rows_text(rows)}" for action, rows in item.changes.items())
         progress.notice(f"{item.written}: {done}; each change in {item.log}")
     if not cleaned:
         progress.notice("nothing to fix: what was found needs a decision of yours")

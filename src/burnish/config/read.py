@@ -64,6 +64,9 @@ def _plain(value: Any) -> Any:
     return str(value) if isinstance(value, Path) else value
 
 
+_ROWS = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet", ".pq", ".gz", ".zst")  # .json may hold a task
+
+
 def _find(path: Path) -> Path:
     if path.is_dir():
         for name in TASK_FILE_NAMES:
@@ -78,6 +81,9 @@ def _find(path: Path) -> Path:
         beside = sorted(p.name for p in path.parent.glob("*.y*ml")) if path.parent.is_dir() else []
         fix = f"task files there: {', '.join(beside[:5])}" if beside else "check the path, or run `burnish init DIR`"
         raise ConfigError("there is no such task file", where=str(path), fix=fix)
+    if path.suffix.lower() in _ROWS:
+        fix = f"write one with `data: {path.name}` (burnish init DIR makes a commented one) and name that"
+        raise ConfigError("this is a file of rows, and a task file is needed", where=str(path), fix=fix)
     return path
 
 

@@ -17,6 +17,7 @@ from burnish.data.streams import (
     Row,
     Unreadable,
     compression,
+    other_encoding,
     read_chunks,
     read_lines,
     wide_encoding,
@@ -175,6 +176,8 @@ def _from_head(name: str, head: bytes, named: str | None, packed: str | None) ->
     if (encoding := wide_encoding(head)) is not None:
         fix = f"Save it as UTF-8: iconv -f {encoding} -t UTF-8 OLD > NEW"
         return Unreadable(name, 1, "", f"the file is {encoding}, not UTF-8", shorten(head[:20]), fix)
+    if (other := other_encoding(name, head)) is not None:
+        return Unreadable(name, other.line, "", other.what, other.got, other.fix)
     text = head.removeprefix(b"\xef\xbb\xbf").lstrip(_SPACE)
     if not text and len(head) < _HEAD:
         return Unreadable(name, 1, "", "the file is empty", "", "Write at least ten labelled rows into it.")

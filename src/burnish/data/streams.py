@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
@@ -197,6 +197,27 @@ def encoding_problem(name: str, line: int, raw: bytes, field: str = "") -> Probl
             DAMAGE,
         )
     return None
+
+
+def other_encoding(name: str, head: bytes) -> Problem | None:
+    """The Problem with a text of another encoding than UTF-8, told by its beginning; None where it is UTF-8.
+
+    Three lines and one in twenty must have bytes that are not UTF-8, and none letters that are: fewer are damage.
+    """
+    lines = head.split(b"\n")[: -1 if b"\n" in head else None]  # the last one may be cut
+    found: list[Problem] = []
+    if b"\0" in head:
+        return None
+    for number, line in enumerate(lines, 1):
+        if not line.isascii():
+            problem = encoding_problem(name, number, line.removesuffix(b"\r"))
+            if problem is None:
+                return None
+            found.append(problem)
+    if len(found) < 3 or 20 * len(found) < len(lines):
+        return None
+    what = f"the file is not UTF-8: {len(found):,} of its first {len(lines):,} lines have bytes of another encoding"
+    return replace(found[0], field="", what=what)
 
 
 def wide_encoding(head: bytes) -> str | None:
