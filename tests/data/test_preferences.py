@@ -186,3 +186,23 @@ def test_inputs_for_prediction_with_and_without_answers(tmp_path: Path) -> None:
         [found] = read_inputs(file, kind="preference")
         assert found.messages == (USER,), row
         assert found.target is None
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"prompt": "q", "completion": "a", "label": "False"},  # as tables write it
+        {"prompt": "q", "completion": "a", "label": False},
+        {"messages": [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}], "label": False},
+        {"instruction": "q", "output": "a", "kto_tag": False},
+    ],
+)
+def test_an_unwanted_answer_is_not_taken_for_a_right_one(tmp_path: Path, row: dict[str, Any]) -> None:
+    file = tmp_path / "rows.jsonl"
+    file.write_text(f"{json.dumps(row)}\n" * 2, encoding="utf-8")
+    assert guess_kind(file) == "preference"
+    (made, _) = read_examples(file, kind="preference").examples
+    assert made.target == {"completion": "a", "desirable": False}
+    with pytest.raises(DataError) as caught:
+        read_examples(file, kind="generation")
+    assert "the rows are preferences" in caught.value.problems[0].what

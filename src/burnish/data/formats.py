@@ -27,6 +27,7 @@ from burnish.data.preferences import (
     COMPLETIONS,
     PairName,
     PairShape,
+    is_preference,
     preference_shape,
     take_pair_apart,
 )
@@ -49,7 +50,7 @@ TARGET_COLUMNS: Mapping[Kind, tuple[str, ...]] = {
     "tool_calling": ("target", "tool_calls", "output", "completion", "answer", "answers"),
     "preference": ("chosen", "completion"),
 }
-_NAME_THEM = "Name the columns: data.text and data.target in the task file, or --set data.text=COLUMN."
+NAME_THEM = "Name the columns: data.text and data.target in the task file, or --set data.text=COLUMN."
 
 
 class Columns(NamedTuple):
@@ -220,16 +221,14 @@ def _remedy(values: Mapping[str, Json]) -> str:
     if said is not None:
         shape = "messages" if has_roles(values[said]) else "sharegpt"
         return f"Name the column with the conversation: data.format: {shape} and data.text: {said}."
-    return _NAME_THEM
+    return NAME_THEM
 
 
 def _refuse_preferences(values: Mapping[str, Json]) -> None:
     """Rejected answers must not be taken for right ones."""
-    pair = {"chosen", "rejected"} <= set(values) or "preferred_output" in values
-    unpaired = {"prompt", "completion"} <= set(values) and isinstance(values.get("label"), bool)
-    if pair or unpaired:
+    if is_preference(values):
         fix = "Use kind: preference. To train on chosen answers alone: data.target: chosen."
-        if unpaired:
+        if not {"chosen", "rejected"} & values.keys() and "preferred_output" not in values:
             fix = "Use kind: preference, or keep the rows whose label is true and remove the column."
         raise BadFieldError("", "the rows are preferences", list(values), fix)
 

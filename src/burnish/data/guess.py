@@ -10,7 +10,7 @@ from burnish.data.answers import Answers, joined
 from burnish.data.formats import held
 from burnish.data.instances import INSTANCES, OUTPUT, instances
 from burnish.data.leaderboard import ANSWER, FUNCTION, QUESTION
-from burnish.data.preferences import LABELS
+from burnish.data.preferences import is_preference
 from burnish.data.read import read_rows
 from burnish.data.streams import Row
 from burnish.data.strict_json import BadJsonError, parse_json
@@ -49,16 +49,6 @@ def guess_kind(path: str | Path, target: str | None = None, answers: Sequence[st
     texts = [str(answer) for answer in given]
     few = len(set(texts)) <= len(texts) / 3 and max(map(len, texts)) <= _SHORT
     return "classification" if few else "generation"
-
-
-def is_preference(row: Mapping[str, Json]) -> bool:
-    """Whether a row has a rejected answer beside the right one, or says of one answer whether it is wanted."""
-    if {"chosen", "rejected"} <= row.keys() or "preferred_output" in row:
-        return True
-    if any(isinstance(row.get(column), bool) for column in LABELS):
-        turns = any(isinstance(row.get(column), list) for column in ("messages", "conversations"))
-        return turns or ("prompt" in row and "completion" in row) or ("instruction" in row and "output" in row)
-    return False
 
 
 def _most(tests: Iterable[bool]) -> bool:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from burnish.data.answers import Answers, joined
 from burnish.data.checks.masking import masked_problem
-from burnish.data.formats import Columns, Format, Rules, detect_shape, to_examples
+from burnish.data.formats import NAME_THEM, Columns, Format, Rules, detect_shape, to_examples
 from burnish.data.places import SHOWN
 from burnish.data.prompts import is_conversation
 from burnish.data.read import container, read_rows
@@ -114,7 +114,8 @@ def _file_examples(
         shape = detect_shape(good, rules)
     except BadFieldError as error:
         error = _wrapped(first) or error
-        header = " The first line must name the columns." if good[0].line > 1 and _is_table(path) else ""
+        unnamed = error.fix == NAME_THEM and _is_table(path)
+        header = " The first line must name the columns." if unnamed else ""
         yield from (item for item in first if isinstance(item, Problem))
         yield Unreadable(name, good[0].line, error.field, error.what, error.got, error.fix + header)
         return

@@ -59,6 +59,16 @@ class Taken(NamedTuple):
     input_field: str
 
 
+def is_preference(row: Mapping[str, Json]) -> bool:
+    """Whether a row has a rejected answer beside the right one, or says of one answer whether it is wanted."""
+    if {CHOSEN, REJECTED} <= row.keys() or _OPENAI[1] in row:
+        return True
+    if any(is_judgement(row.get(column)) for column in LABELS):
+        turns = any(isinstance(row.get(column), list) for column in ("messages", "conversations"))
+        return turns or {"prompt", "completion"} <= row.keys() or {"instruction", "output"} <= row.keys()
+    return False
+
+
 def preference_shape(values: Mapping[str, Json], text: str | None, target: str | None, format: str) -> PairShape:
     """The shape of one row. text, target: columns the user named. Raises BadFieldError when it has none."""
     if format in FORMAT_COLUMNS and text is None:
@@ -251,14 +261,17 @@ def _unpaired(values: Mapping[str, Json], shape: PairShape) -> Taken:
     return Taken(turns[:-1], target, f"{place}.content", shape.text)
 
 
+def is_judgement(value: Json) -> bool:
+    """Whether a value is true or false, also as text."""
+    return isinstance(value, bool) or (isinstance(value, str) and value.strip().lower() in ("true", "false"))
+
+
 def _label(values: Mapping[str, Json]) -> bool:
     """true or false; also as text, since tables have nothing else."""
     column = next((column for column in LABELS if column in values), LABELS[0])
     value = values.get(column, MISSING)
-    if isinstance(value, str) and value.strip().lower() in ("true", "false"):
-        return value.strip().lower() == "true"
-    if isinstance(value, bool):
-        return value
+    if is_judgement(value):
+        return value if isinstance(value, bool) else str(value).strip().lower() == "true"
     fix = "Write true for an answer that is wanted and false for one that is not."
     if value is MISSING or value is None:
         raise BadFieldError(column, "the row does not say whether the answer is desirable", value, fix)
