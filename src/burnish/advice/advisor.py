@@ -7,7 +7,8 @@ The order of the rules, the first that applies decides:
    the answers change often and knowledge is what is missing.
 3. Of what is left, a system counts unless another one is credibly better by the margin (difference at least the
    margin, interval above zero: the verdict's own rule; of a forecast, above zero with a probability of FORECAST_SURE,
-   since a run will prove it). Of those that count and reach the target, the cheapest.
+   since a run will prove it). Of those that count and reach the target, the cheapest; a forecast reaches it where it
+   is above with a probability of 1 - FORECAST_SURE, since the training that settles it comes before more labelling.
 4. Where none reaches it, what is missing decides: knowledge (retrieval), behaviour (tuning), rows (more data).
 
 Raising a system's value never makes it less recommended: who counts, who reaches the target and the order of cost
@@ -52,7 +53,7 @@ def decide(facts: Facts, without: frozenset[Choice] = frozenset()) -> Decision:
         return _nothing_left(facts, without, left_out)
     counting = [one for one in kept if not any(beats(facts, other, one) for other in kept)]
     bar = rules.bar(facts)
-    reaching = [one for one in counting if bar is None or one.value >= bar]
+    reaching = [one for one in counting if bar is None or hopeful(one) >= bar]
     chosen = min(reaching or counting, key=lambda one: _order(facts, one, kept))
     if not reaching and (missing := _missing(facts, chosen, kept, without, left_out)):
         return missing
@@ -92,6 +93,11 @@ def difference(facts: Facts, better: SystemFact, worse: SystemFact) -> tuple[flo
     gap = better.value - worse.value
     below = math.hypot(better.value - better.low, worse.high - worse.value)
     return gap, gap - (_SHORTER if better.forecast else 1.0) * below, False
+
+
+def hopeful(system: SystemFact) -> float:
+    """Its value; of a forecast what it exceeds with a probability of 1 - FORECAST_SURE."""
+    return system.value + (_SHORTER * (system.high - system.value) if system.forecast else 0.0)
 
 
 def beats(facts: Facts, better: SystemFact, worse: SystemFact) -> bool:
@@ -146,6 +152,8 @@ def _why(
             )
     if bar is not None and chosen.value >= bar:
         yield rules.bar_reason(facts, bar)
+    elif bar is not None and hopeful(chosen) >= bar:
+        yield rules.hope_reason(bar, 1 - FORECAST_SURE)
     own = yearly(facts, chosen)
     if own is not None and facts.context.requests_per_day is not None:
         yield Reason(

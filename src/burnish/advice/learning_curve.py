@@ -11,12 +11,12 @@ single best curve is taken. Every curve on a grid of asymptotes and shapes is we
 (least squares weighted by their variance, b integrated out), and predictions are quantiles over all of them. Points
 that say little give wide intervals instead of a confident line. docs/advice.md has the measured coverage.
 
-Prior: the families weigh SHARES. The density of the asymptote between the points and 1 grows with its square, since
-what people label can mostly be learned (with a uniform one the medians of four real tasks lay below the values
-measured, docs/advice.md); of flat curves it is uniform. The gap at the smallest size is uniform between 0 and that.
-Exponents are uniform in their logarithm, so are the range r from the smallest size to 10 times the largest, and the
-middle m from a tenth of the smallest to 100 times the largest. A prediction beyond the last point gets MODEL_ERROR of
-its own for each doubling: the true curve is none of these.
+Prior (class Prior): the families weigh `shares`. The density of the asymptote between the points and 1 grows with a
+power of it, since what people label can mostly be learned: with low powers the medians of nearly all real tasks lay
+below the values measured (docs/advice.md); of flat curves it is uniform. The gap at the smallest size is uniform
+between 0 and that. Exponents are uniform in their logarithm, so are the range r from the smallest size to 10 times
+the largest, and the middle m from a tenth of the smallest to 100 times the largest. A prediction beyond the last
+point gets an error of its own for each doubling: the true curve is none of these.
 """
 
 from __future__ import annotations
@@ -50,8 +50,8 @@ class Prior(NamedTuple):
     standard deviation for each doubling beyond the last point.
     """
 
-    shares: tuple[float, float, float, float] = (0.4, 0.15, 0.35, 0.1)
-    height: float = 2.0
+    shares: tuple[float, float, float, float] = (0.35, 0.1, 0.5, 0.05)
+    height: float = 8.0
     exponents: tuple[float, float] = (0.05, 2.0)
     slopes: tuple[float, float] = (0.2, 2.5)
     error: float = 0.005

@@ -61,6 +61,16 @@ def bar_reason(facts: Facts, wanted: float) -> Reason:
     return Reason("What is above 90% already seldom gains from training: keep it.", "rule", FIELD)
 
 
+def hope_reason(wanted: float, probability: float) -> Reason:
+    """Why a forecast below the bar is followed."""
+    return Reason(
+        f"It reaches the {percent(wanted)} that are wanted with a probability of {probability:.0%} or more, and a "
+        "training that settles it costs less than labelling more rows.",
+        "measured",
+        "learning curve, and goal.target",
+    )
+
+
 def ladder_reason() -> Reason:
     """Why the cheaper one is preferred."""
     return Reason(
