@@ -176,6 +176,7 @@ def test_draws_are_even_and_seeds_differ() -> None:
     validation=st.integers(0, 30),
     seed=st.integers(0, 20),
 )
+@example(sizes=[3, 13], test=8, validation=4, seed=0)
 @settings(max_examples=150, deadline=None)
 def test_counts_are_exact_for_single_rows(sizes: list[int], test: int, validation: int, seed: int) -> None:
     rows = [

@@ -23,7 +23,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -72,14 +72,15 @@ def split_examples(
     rows = list(examples)
     _check_sizes(validation, test, len(rows))
     units = _units(rows, seed, stratum)
+    many = {label for label, count in Counter(unit.label for unit in units).items() if count >= ENOUGH_UNITS}
     if test >= 1:
-        _take_count(units, round(test), "test")
+        _take_count(units, round(test), "test", many)
     elif test:
         for unit in units:
             if unit.test_draw < test:
                 unit.part = "test"
     if validation >= 1:
-        _take_count([unit for unit in units if unit.part == "train"], round(validation), "validation")
+        _take_count([unit for unit in units if unit.part == "train"], round(validation), "validation", many)
     elif validation:
         _take_validation(units, validation, test, len(rows))
     _repair(units, validation=validation, test=test)
@@ -159,8 +160,11 @@ def _take_validation(units: Sequence[_Unit], validation: float, test: float, tot
             unit.part = "validation"
 
 
-def _take_count(units: Sequence[_Unit], count: int, part: Part) -> None:
-    """Move `count` rows, or as near as units allow, into `part`: smallest draws first, by label."""
+def _take_count(units: Sequence[_Unit], count: int, part: Part, many: Collection[str]) -> None:
+    """Move `count` rows, or as near as units allow, into `part`: smallest draws first, by label.
+
+    many: labels with units enough for all parts, whose last one is taken only where the count asks for it.
+    """
     order = sorted(units, key=lambda unit: unit.draw(part))
     by_label: defaultdict[str, list[_Unit]] = defaultdict(list)
     for unit in order:
@@ -171,7 +175,7 @@ def _take_count(units: Sequence[_Unit], count: int, part: Part) -> None:
         if len(of) >= ENOUGH_UNITS and count >= len(by_label):
             quota[label] = max(quota[label], 1)
         room = quota[label]
-        for unit in of[:-1] if len(of) > 1 else of:  # the last stays to train on
+        for unit in of[:-1] if len(of) > 1 or label in many else of:  # the last stays to train on
             if len(unit.rows) <= room:
                 unit.part = part
                 room -= len(unit.rows)
