@@ -293,6 +293,15 @@ def test_an_alias_is_read_with_one_notice(folder: Path, name: str, under: str) -
         assert given_ in str(node)
 
 
+@pytest.mark.parametrize("written", ["often", 0.5, -1, [1]])
+def test_a_value_that_is_no_member_of_a_union_is_told_once(folder: Path, written: Any) -> None:
+    with pytest.raises(ConfigError) as caught:
+        task_from({**BASE, "training": {"gradient_checkpointing": written}}, folder)
+    [problem] = caught.value.problems
+    assert problem.field == "training.gradient_checkpointing"
+    assert problem.what == "must be true or false or a whole number of 2 or more"
+
+
 def test_fsdp_of_transformers_may_leave_weights_whole(folder: Path) -> None:
     loaded = task_from({**BASE, "training": {"fsdp": ["shard_grad_op", "auto_wrap"]}}, folder)
     assert loaded.config.training.sharding == "shard_grad_op"

@@ -339,6 +339,21 @@ def fitted(memory: float, method: Any = "lora", methods: Any = ("lora", "qlora",
     return fit(shape, setup, work_at, device, tokens_per_batch=4096, methods=methods)
 
 
+def test_checkpointing_some_layers_takes_less_memory_and_less_time_than_all_or_none() -> None:
+    shape = public_shape("llama-3.1-8b")
+    assert shape is not None
+    found = {
+        every: estimate(shape, Setup(gradient_checkpointing=every), work(4096), named_gpu("a100-80gb"))
+        for every in (False, 4, 2, True)
+    }
+    memory = [one.memory.activations for one in found.values()]
+    assert memory == sorted(memory, reverse=True)
+    flops = [one.flops for one in found.values()]
+    assert flops == sorted(flops)
+    assert len({*memory}) == len({*flops}) == 4
+    assert flops[2] - flops[0] == pytest.approx((flops[3] - flops[0]) / 2)
+
+
 def test_fit_changes_least_first() -> None:
     found = fitted(79)
     assert (found.fits, found.setup, found.tokens_per_batch) == (True, Setup(dtype="bfloat16"), 4096)

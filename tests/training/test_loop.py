@@ -238,10 +238,13 @@ def test_checkpoint_holds_no_pickle(tmp_path):
     assert checkpoints.TrainerState(**state).step == 3
 
 
-def test_gradient_checkpointing_gives_the_same_training(tmp_path):
+@pytest.mark.parametrize("every", [True, 2])
+def test_gradient_checkpointing_gives_the_same_training(tmp_path, every):
     """Up to rounding: the forward pass is computed twice, nothing else."""
     plain, _ = run_training(tmp_path / "plain", settings(num_epochs=1))
-    again, _ = run_training(tmp_path / "again", settings(num_epochs=1, gradient_checkpointing=True))
+    again, _ = run_training(tmp_path / "again", settings(num_epochs=1, gradient_checkpointing=every))
+    layers = [layer for layer in again.modules() if type(layer).__name__.endswith("DecoderLayer")]
+    assert [layer.gradient_checkpointing for layer in layers] == [i % every == 0 for i in range(len(layers))]
     left, right = adapter_state(plain), adapter_state(again)
     assert all(torch.allclose(left[name], right[name], atol=2e-4) for name in left)
 

@@ -63,8 +63,10 @@ class TrainingConfig(Settings):
         ge=64,
         description="Token budget of one forward pass; a step is cut into as many as it needs.",
     )
-    gradient_checkpointing: bool = Field(
-        default=False, description="Keep each layer's input alone and compute the layer again for its gradient."
+    gradient_checkpointing: bool | Annotated[int, Field(ge=2)] = Field(
+        default=False,
+        description="Keep each layer's input alone and compute the layer again for its gradient; 2, 3, …: of every "
+        "second, third, … layer.",
     )
     shared_prefix: Literal["auto", "off"] = Field(
         default="auto", description="auto: what rows of a pass begin with alike is computed once; off: never."

@@ -155,7 +155,7 @@ def _setting(loc: Sequence[str | int]) -> Key:
         if (
             key
             and isinstance(part, str)
-            and ("[" in part or part.startswith(("constrained", "literal", "function-")))
+            and ("[" in part or part == "bool" or part.startswith(("constrained", "literal", "function-")))
         ):
             break
         key = (*key, part)

@@ -7,6 +7,7 @@ the vocabulary; N tokens in the largest forward pass.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, get_args
 
@@ -63,9 +64,9 @@ def dtype_on(device: Device, method: Method) -> DType:
 class Setup:
     """What is trained, and how. dtype: of weights and activations; adapters are float32 whatever it is.
 
-    gradient_checkpointing: each layer is computed again in the backward pass (Chen et al. 2016). devices: weights,
-    gradients and optimizer states are cut into so many parts (Rajbhandari et al. 2020, stage 3), and each device
-    computes its share of the rows.
+    gradient_checkpointing: of so many layers one is computed again in the backward pass (Chen et al. 2016; True:
+    each, False: none). devices: weights, gradients and optimizer states are cut into so many parts (Rajbhandari et
+    al. 2020, stage 3), and each device computes its share of the rows.
     """
 
     method: Method = "lora"
@@ -75,7 +76,7 @@ class Setup:
     optimizer: Optimizer = "adamw"
     bottleneck: int = 64
     virtual_tokens: int = 20
-    gradient_checkpointing: bool = False
+    gradient_checkpointing: int = False
     devices: int = 1
 
 
@@ -217,6 +218,11 @@ def activation_bytes(shape: ModelShape, setup: Setup, *, grouped: bool) -> float
     return norms + width * kept + extra
 
 
+def _computed_again(shape: ModelShape, setup: Setup) -> int:
+    """How many layers keep their input alone."""
+    return math.ceil(shape.layers / setup.gradient_checkpointing) if setup.gradient_checkpointing else 0
+
+
 def _working_bytes(shape: ModelShape, setup: Setup, tokens: float) -> float:
     """Gradients of one layer's activations while its backward pass runs, and a weight in full while it is used."""
     width = WIDTHS[setup.dtype]
@@ -258,9 +264,8 @@ def memory_of(shape: ModelShape, setup: Setup, work: Work, device: Device) -> Me
     around = (shape.hidden * (4 + width) + 2 * width * shape.head_dim + 16) + 2 * width * shape.hidden * min(
         1.0, work.labelled / work.tokens
     )
-    layers = (
-        shape.layers * width * shape.hidden + per_layer if setup.gradient_checkpointing else shape.layers * per_layer
-    )
+    again = _computed_again(shape, setup)
+    layers = again * width * shape.hidden + (shape.layers - again + min(again, 1)) * per_layer
     activations = work.tokens * (layers + around) + _working_bytes(shape, setup, work.tokens)
     logits = _logits_bytes(shape, setup, work.labelled, device)
     packed = shape.linear_weights if setup.method == "qlora" else 0
@@ -308,7 +313,7 @@ def flops_of(shape: ModelShape, setup: Setup, work: Work) -> float:
     head = 2.0 * shape.vocabulary * shape.hidden * work.all_labelled
     attention = 2.0 * shape.query_width * shape.layers * work.all_pairs
     full = setup.method == "full"
-    again = 1 if setup.gradient_checkpointing else 0
+    again = _computed_again(shape, setup) / shape.layers
     total = linear * ((3 if full else 2) + again) + head * (4 if full else 2) + attention * (7 + 2 * again)
     if not full:
         total += 6.0 * trained_parameters(shape, setup) * work.all_tokens

@@ -72,7 +72,7 @@ def train(
     """
     objective = objective or sft()
     if settings.gradient_checkpointing:
-        model.activation_checkpointing_enable()
+        model.activation_checkpointing_enable(every_n_layers=int(settings.gradient_checkpointing))
     if group.sharded:
         shard(model, device, whole=settings.sharding == "shard_grad_op")
     if objective.needs_reference:
