@@ -174,7 +174,7 @@ def _ia3(shape: ModelShape, setup: Setup) -> dict[str, int]:
 def _fused(shape: ModelShape, setup: Setup) -> bool:
     """Whether decoder layers compute in two operations (models/fused_layers.py)."""
     everywhere = setup.method == "lora" and setup.modules == "all-linear"
-    return everywhere and shape.family in _FUSED
+    return everywhere and shape.family in _FUSED and setup.devices == 1  # weights that are cut move about
 
 
 def activation_bytes(shape: ModelShape, setup: Setup, *, grouped: bool) -> float:
