@@ -10,7 +10,9 @@ from scipy.special import log_softmax
 from scipy.special import softmax as scipy_softmax
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
+from threadpoolctl import threadpool_info, threadpool_limits
 
+from burnish.data import logistic
 from burnish.data.logistic import cross_validated, fold_of, softmax, temperature_of
 from burnish.errors import DataError
 
@@ -59,6 +61,25 @@ def test_copies_of_a_row_are_held_out_together():
     apart = cross_validated(twice, both, strengths=[1.0], units=[*range(60), *range(60)])
     mixed = cross_validated(twice, both, strengths=[1.0])
     assert apart.accuracy < 0.6 < mixed.accuracy
+
+
+def test_small_fits_take_one_thread_and_large_ones_what_there_is(monkeypatch):
+    used = set()
+    real = LogisticRegression.fit
+
+    def watched(self, *given, **more):
+        used.update(pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas")
+        return real(self, *given, **more)
+
+    monkeypatch.setattr(LogisticRegression, "fit", watched)
+    vectors, labels = blobs(3, 60)
+    with threadpool_limits(2, user_api="blas"):
+        cross_validated(vectors, labels, strengths=(1.0,))
+        assert used == {1}
+        used.clear()
+        monkeypatch.setattr(logistic, "_SMALL", 0)
+        cross_validated(vectors, labels, strengths=(1.0,))
+        assert used == {2}
 
 
 def test_labels_may_have_hardly_two_rows_each():

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -21,6 +23,8 @@ Integers = NDArray[np.intp]
 STRENGTHS = (0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
 FOLDS = 5
 _STEPS = 300
+# Products (rows × dimension × classes) below which one thread is faster than several that wait for each other.
+_SMALL = 1e9
 _COLDEST, _HOTTEST = 0.05, 20.0
 
 
@@ -191,7 +195,7 @@ def _fit(
     if len(present) == 1:
         bias[present] = 0.0
         return coefficients, bias
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), _threads(vectors.size * classes):
         # A fit cut off early is one more regularised than asked for: what counts is its loss out of fold.
         warnings.simplefilter("ignore", ConvergenceWarning)
         warnings.filterwarnings("ignore", "The number of unique classes", UserWarning)  # labels with few rows each
@@ -203,6 +207,19 @@ def _fit(
         coefficients[present] = fitter.coef_
         bias[present] = fitter.intercept_
     return coefficients, bias
+
+
+def _threads(products: float) -> AbstractContextManager[Any]:
+    """Within, NumPy's and SciPy's products take one thread where they are small: each step of a fit is a few of them,
+    and other work on the machine makes two threads wait for one another ten times as long as they compute."""
+    return _controller().limit(limits=1) if products < _SMALL else nullcontext()
+
+
+@functools.cache
+def _controller() -> Any:
+    from threadpoolctl import ThreadpoolController
+
+    return ThreadpoolController()
 
 
 def _logits(
