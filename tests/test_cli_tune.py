@@ -73,7 +73,13 @@ def test_a_new_task_file_keeps_the_comments(task, runs):
 
 
 def test_mistakes_cost_no_training(task, tmp_path):
-    for arguments in (["--search", "learning_ratee"], ["--metric", "los"], ["--trials", 0], ["--resume"]):
+    for arguments in (
+        ["--search", "learning_ratee"],
+        ["--metric", "los"],
+        ["--trials", 0],
+        ["--resume"],
+        ["--write", tmp_path / "t.yaml"],
+    ):
         status, _, _ = call("tune", task, "--runs-dir", tmp_path, *arguments)
         assert status == 2, arguments
     assert list(tmp_path.iterdir()) == []

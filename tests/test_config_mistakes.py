@@ -335,6 +335,27 @@ def test_mistakes_in_overrides(folder: Path) -> None:
     assert "(got '=3')" in text
 
 
+def test_a_mistake_in_an_overridden_list_is_not_looked_for_in_the_file(folder: Path) -> None:
+    (folder / "burnish.yaml").write_text(GOOD + "baselines: [majority, prompt]\n")
+    with pytest.raises(ConfigError) as caught:
+        load_task(folder, ["baselines=[majorty]"])
+    assert str(caught.value).startswith("--set:baselines[0]: must be one of majority")
+
+
+def test_an_empty_model_is_refused(folder: Path) -> None:
+    (folder / "burnish.yaml").write_text(GOOD)
+    with pytest.raises(ConfigError, match="--set:model: must not be empty"):
+        load_task(folder, ["model="])
+
+
+def test_a_list_of_sections_given_as_text(folder: Path) -> None:
+    (folder / "burnish.yaml").write_text(GOOD)
+    with pytest.raises(ConfigError) as caught:
+        load_task(folder, ["mixture=more.jsonl"])
+    assert "must be a list of mappings (indented `key: value` lines) (got 'more.jsonl')" in str(caught.value)
+    assert "fix: a list of one is written [more.jsonl]" in str(caught.value)
+
+
 keys = st.sampled_from(
     ["name", "kind", "data", "labels", "schema", "training", "goal", "split", "seed", "r", "lr", "micro_batch_size",
      "gradient_accumulation_steps", "hyperparameters", "learning_rate_multiplier", "train", "metric", "lora_target",

@@ -167,13 +167,43 @@ def test_resume_refuses_other_settings_and_other_data(tmp_path):
     wait_for_steps(tmp_path / "runs", 3, process)
     kill(process)
     write_task(tmp_path, seed=8)
-    with pytest.raises(RunError, match="task file has changed") as caught:
+    with pytest.raises(RunError, match="settings are not those of the run") as caught:
         burnish.run(task, runs_dir=tmp_path / "runs", resume=True)
-    assert "seed" in str(caught.value)
+    assert caught.value.got == "seed"
+    assert f"`burnish run {task}" in str(caught.value.fix)
     write_task(tmp_path)
     (tmp_path / "rows.jsonl").write_text((tmp_path / "rows.jsonl").read_text().replace("number 1", "number 99"))
     with pytest.raises(RunError, match="data have changed"):
         burnish.run(task, runs_dir=tmp_path / "runs", resume=True)
+
+
+def test_a_stopped_run_says_how_to_go_on_and_a_mistaken_one_after_it_hides_it_not(tmp_path):
+    """A run that was killed; then one with a wrong setting, which fails: `--resume` goes on with the first."""
+    runs = tmp_path / "runs"
+    task = write_task(tmp_path, baselines=["majority"], probe=False)
+    process = start(task, runs)
+    wait_for_steps(runs, 3, process)
+    kill(process)
+    stopped = burnish.Run.open("latest", runs)
+    command = str(read_json(stopped.path / "run.json")["command"])
+    for refused in (lambda: stopped.export(tmp_path / "out"), lambda: stopped.predict(["the sky"])):
+        with pytest.raises(RunError, match="no tuned model.*status interrupted") as caught:
+            refused()
+        assert f"`{command} --resume`" in str(caught.value.fix)
+    shown = subprocess.run(
+        [sys.executable, "-m", "burnish", "show", "--runs-dir", str(runs)], capture_output=True, text=True
+    )
+    assert "interrupted, started" in shown.stdout
+    assert f"{command} --resume" in " ".join(shown.stdout.split())
+    with pytest.raises(DataError):
+        burnish.run(json.loads(task.read_text()) | {"data": str(write_bad(tmp_path))}, runs_dir=runs)
+    assert burnish.run(task, runs_dir=runs, resume=True).path == stopped.path
+
+
+def write_bad(folder: Path) -> Path:
+    path = folder / "bad.jsonl"
+    path.write_text('{"text": "x"}\n')
+    return path
 
 
 def test_nothing_to_resume(tmp_path):

@@ -11,7 +11,16 @@ from burnish.errors import RunError
 from burnish.evaluation.measures import Calibration, Slices
 from burnish.progress import Progress, Silent
 from burnish.records import Evaluation, Example, Forgetting, Interval, Json, Paired, Prediction, Verdict
-from burnish.runs import find_run, from_json, read_evaluation, read_json, read_predictions, to_json
+from burnish.runs import (
+    find_run,
+    from_json,
+    read_evaluation,
+    read_json,
+    read_predictions,
+    resume_command,
+    run_status,
+    to_json,
+)
 
 if TYPE_CHECKING:
     from burnish.models.export import Replay
@@ -98,8 +107,9 @@ class Run:
         found is returned. Raises ModelError and RunError.
         """
         from burnish.models.export import export_adapter, export_merged
-        from burnish.predicting import held_out_prompts
+        from burnish.predicting import held_out_prompts, require_tuned
 
+        require_tuned(self.path)
         if not merged:
             export_adapter(self.adapter, Path(folder))
             return None
@@ -143,9 +153,12 @@ class Run:
     def _need(self, name: str) -> Any:
         path = self.path / name
         if not path.exists():
-            status = (read_json(self.path / "run.json") or {}).get("status", "unknown")
+            record = read_json(self.path / "run.json") or {}
             raise RunError(
-                f"the run has no {name} yet", got=f"status {status}", where=str(self.path), fix="go on with --resume"
+                f"the run has no {name} yet",
+                got=f"status {run_status(self.path, record)}",
+                where=str(self.path),
+                fix=f"go on with `{resume_command(record)}`",
             )
         return read_json(path)
 

@@ -33,6 +33,8 @@ from burnish.runs import (
     read_json,
     read_predictions,
     record_look,
+    resume_command,
+    setting_differences,
     write_evaluation,
     write_json,
     write_jsonl,
@@ -158,23 +160,28 @@ def _settings(loaded: LoadedTask) -> dict[str, Json]:
 
 
 def _unfinished(root: Path, loaded: LoadedTask) -> RunFolder:
-    """The newest run of the task that is not done. RunError when there is none or its settings differ."""
+    """The newest run of the task, with these settings, that is not done. RunError when there is none."""
     settings = without_limits(_settings(loaded))
+    others = []
     for summary in list_runs(root):
+        if summary.status == "damaged":
+            continue
         folder = find_run(root, summary.run_id)
         record = folder.record()
         if record["name"] != loaded.config.name or record["status"] == "done":
             continue
-        before = without_limits(record["config"])
-        if before != settings:
-            changed = sorted(key for key in settings if settings[key] != before.get(key))
-            raise RunError(
-                "the task file has changed since the run that would be resumed",
-                got=", ".join(changed),
-                where=str(folder.path),
-                fix="undo the change, or begin anew without --resume",
-            )
-        return folder
+        if without_limits(record["config"]) == settings:
+            return folder
+        others.append((folder, record))
+    if others:
+        folder, record = others[0]
+        changed = setting_differences(without_limits(record["config"]), settings)
+        raise RunError(
+            "the settings are not those of the run that would be resumed",
+            got=", ".join(changed),
+            where=str(folder.path),
+            fix=f"give them as they were, with every --set: `{resume_command(record)}`; or begin without --resume",
+        )
     raise RunError(
         "there is no unfinished run of this task",
         got=loaded.config.name,

@@ -20,7 +20,7 @@ from burnish.measure import Bench
 from burnish.prepare import prepare
 from burnish.progress import Progress, Silent
 from burnish.records import Example, Message, Prediction, Source
-from burnish.runs import NotesFolder, RunFolder, read_jsonl
+from burnish.runs import NotesFolder, RunFolder, read_jsonl, resume_command, run_status
 from burnish.searching import open_retriever, tuned_context
 from burnish.systems.rag import WithContext
 from burnish.tasks import make_task
@@ -72,10 +72,29 @@ def require_system(run_dir: Path, name: str) -> None:
     known = _systems(run_dir)
     if name in known:
         return
-    what = "the run has no tuned model (adapter/)" if name == TUNED else "the run has measured no such system"
-    options = ", ".join(known)
-    fix = f"it can ask: {options} (--system)" if known else "nothing is trained or measured yet: go on with --resume"
-    raise RunError(what, got=name, where=str(run_dir), fix=fix)
+    if name == TUNED:
+        require_tuned(run_dir, f"; or ask {', '.join(known)} (--system)" if known else "")
+    raise RunError(
+        "the run has measured no such system",
+        got=name,
+        where=str(run_dir),
+        fix=f"it can ask: {', '.join(known)} (--system)" if known else "it has measured none yet",
+    )
+
+
+def require_tuned(run_dir: Path, otherwise: str = "") -> None:
+    """Nothing, when the run has trained its model. RunError says how far it got. otherwise: ends the fix."""
+    if (run_dir / "adapter").exists():
+        return
+    record = RunFolder(run_dir).record()
+    status = run_status(run_dir, record)
+    if status == "done":
+        fix = "restore the folder, or run the task again"
+    else:
+        fix = f"see `burnish show {run_dir}`, and go on with `{resume_command(record)}`"
+    raise RunError(
+        "the run has no tuned model (adapter/)", got=f"status {status}", where=str(run_dir), fix=f"{fix}{otherwise}"
+    )
 
 
 def _systems(run_dir: Path) -> list[str]:

@@ -100,6 +100,7 @@ def test_tables_are_read(tmp_path: Path):
         ("in.jsonl", b'{"messages": [{"role": "assistant", "content": "a"}]}\n', "in.jsonl:1"),
         ("in.jsonl", b'{"text": 4.5}\n', "in.jsonl:1:text"),
         ("in.csv", b"", "the file cannot be used"),
+        ("in.csv", b"text\n", "write a row for every input"),
     ],
 )
 def test_bad_rows_are_named(tmp_path: Path, name: str, content: bytes, told: str):

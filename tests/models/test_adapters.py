@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -130,6 +132,23 @@ def test_rank_stabilised_scale():
         for on in (False, True)
     )
     assert (plain.scaling["default"], stabilised.scaling["default"]) == (2.0, 4.0)
+
+
+def test_loading_an_adapter_is_silent(tmp_path):
+    """In a process of its own: bitsandbytes, which peft imports, tells of missing kernels only once."""
+    loaded = load_model(str(save_tiny(tmp_path / "base")), dtype="float32")
+    (tmp_path / "adapter").mkdir()
+    write_adapter(
+        lora(loaded.model), loaded.tokenizer, tmp_path / "adapter", INFO._replace(base_hash=loaded.base_hash)
+    )
+    code = (
+        "import sys; from pathlib import Path; from burnish.models.adapters import load_adapter; "
+        "from burnish.models.load import load_model; "
+        "load_adapter(load_model(sys.argv[1], dtype='float32'), Path(sys.argv[2]))"
+    )
+    arguments = [sys.executable, "-c", code, str(tmp_path / "base"), str(tmp_path / "adapter")]
+    done = subprocess.run(arguments, capture_output=True, text=True, check=True)
+    assert (done.stdout, done.stderr) == ("", "")
 
 
 def test_peft_alone_can_read_it(tmp_path):

@@ -66,6 +66,23 @@ def test_cut_weights_are_an_error(tmp_path):
         load_model(str(folder))
 
 
+def test_a_folder_without_tokenizer_says_so(tmp_path):
+    folder = save_tiny(tmp_path / "model")
+    for file in folder.glob("tokenizer*"):
+        file.unlink()
+    with pytest.raises(ModelError, match="the model has no tokenizer") as caught:
+        load_model(str(folder))
+    assert "tokenizer.json" in str(caught.value.fix)
+
+
+@pytest.mark.parametrize("name", ["", "rows.jsonl"])
+def test_what_is_no_model_names_the_setting(tmp_path, name):
+    (tmp_path / "rows.jsonl").write_text("")
+    with pytest.raises(ModelError) as caught:
+        resolve(name, tmp_path)
+    assert caught.value.where == "model"
+
+
 def test_cut_gguf_is_an_error(tmp_path, monkeypatch):
     monkeypatch.setenv("BURNISH_CACHE", str(tmp_path / "cache"))
     (tmp_path / "broken.gguf").write_bytes(b"GGUF" + b"\0" * 40)

@@ -98,8 +98,10 @@ def _both(run: Run, questions: list[Question], probe: str, progress: Progress) -
     from burnish.fit import chat_of
     from burnish.models.adapters import load_tuned, read_info
     from burnish.models.load import load_model
+    from burnish.predicting import require_tuned
     from burnish.probing import allowed_fall, ask
 
+    require_tuned(run.path)
     info = read_info(run.adapter)
     dtype: Any = info.dtype
 

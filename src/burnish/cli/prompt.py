@@ -65,9 +65,11 @@ def tune(
     from burnish.reports.prompt_tuning import prompt_tuning_view
     from burnish.reports.terminal import TerminalProgress
     from burnish.tuning.prompts import Options, tune_prompt
-    from burnish.tuning.write import write_instruction
+    from burnish.tuning.write import require_target, write_instruction
 
     loaded = load_task(task, overrides or ())
+    if out is not None and not write:
+        require_target(loaded, out, overwrite=False)
     options = Options(system.removeprefix("hosted:"), model, rounds, candidates, examples)
     command = command_line("prompt tune", task, runs_dir, allow_bad_rows, overrides, **options._asdict())
     try:

@@ -82,9 +82,10 @@ def show_results(run: Run) -> None:
     from burnish.reports.slices import slices_view
     from burnish.reports.text import moment, one_line
     from burnish.reports.views import forgetting_view, systems_view, verdict_view
+    from burnish.runs import resume_command, run_status
 
     data = read_run(run.path)
-    status = str(data.run.get("status", "unknown"))
+    status = run_status(run.path, data.run)
     about = f"  {status}, started {moment(data.run.get('created'))}, metric {data.metric or 'not measured yet'}"
     show(Text.assemble((run.run_id, "bold"), (about, "dim")))
     if data.evaluations:
@@ -103,7 +104,7 @@ def show_results(run: Run) -> None:
         show(verdict_view(data.verdict))
     else:
         error = one_line(str(data.run.get("error") or "no verdict yet"))
-        show(Text.assemble((f"{status}: ", "yellow"), error), "Go on with it: burnish run TASK --resume")
+        show(Text.assemble((f"{status}: ", "yellow"), error), f"Go on with it: {resume_command(data.run)}")
     for problem in data.problems:
         show(Text.assemble(("damaged: ", "yellow"), one_line(problem)))
     for name, path in (("report", run.report), ("model card", run.path / "MODEL_CARD.md"), ("adapter", run.adapter)):

@@ -58,11 +58,11 @@ def tune(
     from burnish.reports.terminal import TerminalProgress
     from burnish.reports.tuning import tuning_view
     from burnish.tuning.search import tune as whole_search
-    from burnish.tuning.write import best_settings, write_task_file, yaml_lines
+    from burnish.tuning.write import best_settings, require_target, write_task_file, yaml_lines
 
     loaded = load_task(task, overrides or ())
-    if write is not None and write.exists():
-        raise ConfigError("the file exists already", where=str(write), fix="name another one, or delete it")
+    if write is not None:
+        require_target(loaded, write, overwrite=False)
     names = None if search is None else [name.strip() for name in search.split(",") if name.strip()]
     found = ",".join(names) if names else None
     given = {"trials": trials, "timeout": timeout, "metric": metric, "search": found}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -134,10 +134,16 @@ def _merge(low: Mapping[str, Any], high: Mapping[str, Any]) -> dict[str, Any]:
     return merged
 
 
+def _without(places: Mapping[Key, Place], overridden: Iterable[Key]) -> dict[Key, Place]:
+    """The file's places but those inside values that were overridden as a whole, such as the items of a list."""
+    whole = set(overridden)
+    return {key: place for key, place in places.items() if not any(key[:end] in whole for end in range(1, len(key)))}
+
+
 def _finish(tree: Tree, overrides: Tree, path: Path | None, base_dir: Path) -> LoadedTask:
     below, above = rename(tree), rename(overrides)
     values = _merge(below.values, above.values)
-    places = {**tree.places, **overrides.places}
+    places = {**_without(tree.places, overrides.places), **overrides.places}
     origin = {**below.origin, **above.origin}
     for key in overrides.places:
         origin.pop(key, None)  # the override was written under our own name

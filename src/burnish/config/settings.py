@@ -252,7 +252,9 @@ class TaskConfig(Settings):
         default=None, description="generation: regular expression that the whole answer should match."
     )
     goal: GoalConfig = Field(default=GoalConfig(), description="What the tuned model must reach to be shipped.")
-    model: str = Field(default="smollm2-135m-instruct", description="Catalogue name, folder, .gguf file, or hub id.")
+    model: str = Field(
+        default="smollm2-135m-instruct", min_length=1, description="Catalogue name, folder, .gguf file, or hub id."
+    )
     training: TrainingConfig = Field(
         default=TrainingConfig(), validate_default=True, description="How the model is tuned."
     )

@@ -17,6 +17,7 @@ from burnish.config.yaml_tree import Key, Place, dotted
 from burnish.errors import Problem, shorten
 
 _SECRET = re.compile(r"api_?key|secret|password|bearer", re.IGNORECASE)  # keys whose values no message shows
+_MAPPING = "a mapping (indented `key: value` lines)"
 _MISSING = {
     "name": "name: my-task",
     "kind": "kind: classification",
@@ -67,6 +68,8 @@ def expected(node: Mapping[str, Any]) -> str:
         return str(node["const"])
     if "enum" in node:
         return "one of " + ", ".join(map(str, node["enum"]))
+    if "$ref" in node:
+        return expected(_schema()["$defs"][node["$ref"].rsplit("/", 1)[1]])
     kind = node.get("type")
     if kind in ("integer", "number"):
         text = "a whole number" if kind == "integer" else "a number"
@@ -93,11 +96,12 @@ def expected(node: Mapping[str, Any]) -> str:
         return "a file path" if node.get("format") == "path" else "text"
     if kind == "array":
         inner = node.get("items", {})
-        what = {"a file path": "file paths", "text": "texts"}.get(expected(inner), expected(inner))
+        several = {"a file path": "file paths", "text": "texts", _MAPPING: f"mappings{_MAPPING[9:]}"}
+        what = several.get(expected(inner), expected(inner))
         return f"a list of {what}" if inner else "a list"
     if kind == "boolean":
         return "true or false"
-    return "a mapping (indented `key: value` lines)" if kind == "object" else "another value"
+    return _MAPPING if kind == "object" else "another value"
 
 
 def nearest(word: str, known: Sequence[str]) -> str | None:
@@ -200,6 +204,8 @@ def _explain(error: ErrorDetails, loc: Key, text: str | None) -> tuple[str, str]
         return must, f"write its settings indented under it: {', '.join(keys_at(loc)) or 'name: value'}"
     if node.get("minimum") == 0 and node.get("maximum") == 1 and isinstance(value, int | float) and 1 < value <= 100:
         return must, f"{value:g}% is written {value / 100:g}"
+    if node.get("type") == "array" and isinstance(value, str):
+        return must, f"a list of one is written [{value}]"
     return must, _default_fix(node, "change the value")
 
 

@@ -7,6 +7,7 @@ and what it is asked must not differ by a space: both come from `formats.take_ap
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from burnish.data.checks.masking import masked_problem
@@ -27,7 +28,7 @@ from burnish.data.formats import (
 from burnish.data.instances import INSTANCES, INSTRUCTION, instances
 from burnish.data.leaderboard import FUNCTION, QUESTION, question_turns
 from burnish.data.preferences import COMPLETIONS, preference_shape
-from burnish.data.read import read_rows
+from burnish.data.read import NO_ROWS, read_rows
 from burnish.data.streams import Line, Row, Unreadable, encoding_problem, read_lines
 from burnish.data.turns import BadFieldError, nearest
 from burnish.errors import DataError, Problem
@@ -111,6 +112,9 @@ def _rows(path: Path, kind: Kind, format: Format, columns: Columns) -> list[Exam
     name = str(path)
     found: list[Example | Problem] = []
     for item in read_rows(path):
+        if isinstance(item, Unreadable) and item.what == NO_ROWS:
+            found.append(replace(item, fix="write a row for every input"))
+            continue
         if not isinstance(item, Row):
             found.append(item)
             continue

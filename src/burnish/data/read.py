@@ -26,8 +26,9 @@ from burnish.data.strict_json import BadJsonError, parse_json, row_from_json, st
 from burnish.data.tables import read_delimited, read_parquet
 from burnish.errors import Problem, shorten
 
-__all__ = ["Container", "Row", "Unreadable", "container", "read_rows"]
+__all__ = ["NO_ROWS", "Container", "Row", "Unreadable", "container", "read_rows"]
 
+NO_ROWS = "the file has no rows"
 _HEAD = 1 << 16
 _SPACE = b" \t\r\n"
 _EXTENSIONS = {
@@ -96,7 +97,7 @@ def read_rows(path: str | Path) -> Iterator[Row | Problem]:
     except OSError as error:
         yield Unreadable(name, count + 1, "", f"reading failed: {error.strerror or error}", "", "Check the disk.")
     if not count:
-        yield Unreadable(name, 1, "", "the file has no rows", "", "Write at least ten labelled rows into it.")
+        yield Unreadable(name, 1, "", NO_ROWS, "", "Write at least ten labelled rows into it.")
 
 
 def _rows(path: Path, name: str, found: Container) -> Iterator[Row | Problem]:

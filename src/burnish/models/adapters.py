@@ -320,9 +320,9 @@ def load_adapter(loaded: Loaded, folder: Path) -> Loaded:
         )
     if info.method == "bottleneck":
         return loaded._replace(model=load_bottleneck(loaded.model, folder).eval())
-    from peft import PeftModel
-
     with quiet_transformers():
+        from peft import PeftModel  # brings bitsandbytes, which tells here of kernels that are not needed
+
         model = PeftModel.from_pretrained(loaded.model, str(folder), is_trainable=False)
     return loaded._replace(model=_ready(model).eval())
 

@@ -86,13 +86,17 @@ def resolve(model: str, base_dir: Path | None = None) -> ModelSource:
                 raise ModelError(
                     "this folder holds no model (no config.json)",
                     got=model,
+                    where="model",
                     fix="give a folder saved by transformers",
                 )
             return ModelSource("folder", model, path=candidate.resolve())
         if candidate.is_file():
             if candidate.suffix != ".gguf":
                 raise ModelError(
-                    "a model file must be .gguf", got=model, fix="give a folder, a .gguf file or a hub id"
+                    "a model file must be .gguf",
+                    got=model,
+                    where="model",
+                    fix="give a folder, a .gguf file or a hub id",
                 )
             return ModelSource("gguf", model, path=candidate.resolve())
     if re.fullmatch(r"[\w.-]+/[\w.-]+", model) and not model.endswith(".gguf"):

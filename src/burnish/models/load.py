@@ -205,6 +205,13 @@ def reading(name: str) -> Iterator[None]:
         yield
     except (OSError, ValueError, KeyError, RuntimeError, ImportError, SafetensorError) as error:
         reason = first_line(error) or type(error).__name__
+        if "backend tokenizer" in reason:
+            raise ModelError(
+                "the model has no tokenizer",
+                got=name,
+                where="model",
+                fix="put its tokenizer.json and tokenizer_config.json beside the weights (tokenizer.save_pretrained)",
+            ) from error
         raise ModelError(
             f"the model cannot be read: {reason}",
             got=name,

@@ -25,7 +25,16 @@ from burnish.runs.folder import (
     write_evaluation,
     write_predictions,
 )
-from burnish.runs.listing import RunDiff, RunSummary, diff_runs, find_run, list_runs
+from burnish.runs.listing import (
+    RunDiff,
+    RunSummary,
+    diff_runs,
+    find_run,
+    list_runs,
+    resume_command,
+    run_status,
+    setting_differences,
+)
 from burnish.runs.machine import describe_machine, git_commit, installed_versions
 from burnish.runs.notes import Notes, NotesFolder
 from burnish.runs.sealed import count_looks, next_look, record_look
@@ -65,6 +74,9 @@ __all__ = [
     "read_jsonl",
     "read_predictions",
     "record_look",
+    "resume_command",
+    "run_status",
+    "setting_differences",
     "to_json",
     "verify_folder",
     "write_bytes",

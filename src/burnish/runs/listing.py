@@ -94,15 +94,23 @@ def diff_runs(a: Path, b: Path) -> RunDiff:
     )
 
 
+def setting_differences(a: Mapping[str, Json], b: Mapping[str, Json]) -> list[str]:
+    """The settings whose values differ, as dotted names."""
+    return sorted(_differences(_flat(a), _flat(b)))
+
+
+def resume_command(record: Mapping[str, Json]) -> str:
+    """What goes on with the run of this run.json, by the command it was begun with."""
+    return f"{record.get('command') or 'burnish run TASK'} --resume"
+
+
 def _summary(path: Path) -> RunSummary:
     folder = RunFolder(path)
     try:
         record = folder.record()
     except RunError:
         return RunSummary(path.name, path, path.name, "damaged", "", None, None, None, None)
-    status = str(record["status"])
-    if status not in (*ENDED, "created") and not folder.locked():
-        status = "interrupted"
+    status = run_status(path, record)
     verdict = _optional(path / "verdict.json")
     metric = verdict.get("metric")
     value = _metrics(path).get(f"{verdict.get('candidate')}.{metric}")
@@ -118,6 +126,13 @@ def _summary(path: Path) -> RunSummary:
         metric=metric,
         value=value,
     )
+
+
+def run_status(path: Path, record: Mapping[str, Json]) -> str:
+    """The status in run.json; "interrupted" when it is a working one and no process holds the run."""
+    status = str(record.get("status", "unknown"))
+    working = status not in (*ENDED, "created", "unknown")
+    return "interrupted" if working and not RunFolder(path).locked() else status
 
 
 def _optional(path: Path) -> dict[str, Any]:

@@ -11,10 +11,12 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from burnish.errors import RunError
 from burnish.records import Json
 from burnish.runs.files import read_json, write_json
+from burnish.runs.listing import resume_command, setting_differences
 from burnish.runs.machine import describe_machine, git_commit, installed_versions
 from burnish.runs.serial import dumps
 
@@ -51,26 +53,32 @@ def new_study(
 
 
 def newest_study(root: Path, kind: str, name: str, same: Mapping[str, Json], *, noun: str = "search") -> Path:
-    """The newest study of this kind and name. RunError when there is none, or when it was asked for something else:
-    the keys that differ are named, those of "config" one by one."""
+    """The newest study of this kind and name that was asked for the same. RunError when there is none: the keys in
+    which the newest one differs are named, those of "config" one by one, and the command that goes on with it."""
     found = []
     for file in root.glob(f"{kind}-*/{kind}.json"):
         record = read_json(file)
         if record.get("name") == name:
-            found.append((str(record.get("created")), file.parent.name, file.parent, record["same"]))
+            found.append((str(record.get("created")), file.parent.name, file.parent, record))
     if not found:
         raise RunError(f"there is no {noun} of this task", got=name, where=str(root), fix="begin without --resume")
-    *_, folder, before = max(found, key=lambda one: one[:2])
-    changed = {key for key in same if key != "config" and before.get(key) != same[key]}
-    changed |= {key for key, value in same["config"].items() if before["config"].get(key) != value}
-    if changed:
-        raise RunError(
-            f"the task has changed since the {noun} that would be resumed",
-            got=", ".join(sorted(changed)),
-            where=str(folder),
-            fix="undo the change, or begin anew without --resume",
-        )
-    return Path(folder)
+    found.sort(key=lambda one: one[:2], reverse=True)
+    for *_, folder, record in found:
+        if not _changed(record["same"], same):
+            return folder
+    *_, folder, record = found[0]
+    raise RunError(
+        f"the task is not as it was for the {noun} that would be resumed",
+        got=", ".join(_changed(record["same"], same)),
+        where=str(folder),
+        fix=f"give all as it was, with every option: `{resume_command(record)}`; or begin without --resume",
+    )
+
+
+def _changed(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """What a study was asked for otherwise; settings, under "config", as dotted names."""
+    keys = [key for key in now if key != "config" and before.get(key) != now[key]]
+    return sorted({*keys, *setting_differences(before["config"], now["config"])})
 
 
 @contextmanager

@@ -91,7 +91,7 @@ def write_task_file(
     Raises ConfigError when the task was given in Python, when `target` exists (unless overwrite), when it stands in
     another folder (relative paths start from the task file's), or when the file cannot be edited line by line.
     """
-    path, text = _source(loaded, target, overwrite)
+    path, text = require_target(loaded, target, overwrite)
     before = load_task(path).config
     training = before.training.model_copy(update=dict(settings))
     wanted = before.model_copy(update={"training": training})
@@ -100,7 +100,7 @@ def write_task_file(
 
 def write_instruction(loaded: LoadedTask, instruction: str, target: Path, *, overwrite: bool = False) -> None:
     """Write the task file with another instruction to `target`. Raises ConfigError as `write_task_file` does."""
-    path, text = _source(loaded, target, overwrite)
+    path, text = require_target(loaded, target, overwrite)
     wanted = load_task(path).config.model_copy(update={"instruction": instruction})
     _write_checked(path, with_instruction_line(text, str(path), instruction), wanted, target, instruction)
 
@@ -124,8 +124,9 @@ def with_instruction_line(text: str, file: str, instruction: str) -> str:
     return "\n".join(lines)
 
 
-def _source(loaded: LoadedTask, target: Path, overwrite: bool) -> tuple[Path, str]:
-    """The task file and its text, when it may be written to the target."""
+def require_target(loaded: LoadedTask, target: Path, overwrite: bool) -> tuple[Path, str]:
+    """The task file and its text, when it may be written to the target; else ConfigError. To be asked before a long
+    search, too."""
     if loaded.path is None:
         raise ConfigError("this task has no file", fix="put the settings into its mapping")
     if target.exists() and not overwrite:
