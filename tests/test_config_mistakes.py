@@ -342,6 +342,12 @@ def test_a_mistake_in_an_overridden_list_is_not_looked_for_in_the_file(folder: P
     assert str(caught.value).startswith("--set:baselines[0]: must be one of majority")
 
 
+def test_two_stars_within_a_name_are_no_pattern(folder: Path) -> None:
+    (folder / "burnish.yaml").write_text(GOOD)
+    with pytest.raises(ConfigError, match=r"\*\* stands alone between slashes"):
+        load_task(folder, ["data=rows**"])
+
+
 def test_an_empty_model_is_refused(folder: Path) -> None:
     (folder / "burnish.yaml").write_text(GOOD)
     with pytest.raises(ConfigError, match="--set:model: must not be empty"):

@@ -187,7 +187,7 @@ def test_a_stopped_run_says_how_to_go_on_and_a_mistaken_one_after_it_hides_it_no
     stopped = burnish.Run.open("latest", runs)
     command = str(read_json(stopped.path / "run.json")["command"])
     for refused in (lambda: stopped.export(tmp_path / "out"), lambda: stopped.predict(["the sky"])):
-        with pytest.raises(RunError, match="no tuned model.*status interrupted") as caught:
+        with pytest.raises(RunError, match=r"no tuned model.*status interrupted") as caught:
             refused()
         assert f"`{command} --resume`" in str(caught.value.fix)
     shown = subprocess.run(

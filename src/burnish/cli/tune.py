@@ -19,7 +19,7 @@ from burnish.cli.options import (
     command_line,
 )
 from burnish.cli.shell import print_json, show
-from burnish.errors import ConfigError, Interrupted
+from burnish.errors import Interrupted
 
 
 def tune(

@@ -126,7 +126,10 @@ def _files(given: Path, base_dir: Path) -> list[Path] | str:
         return f"{full} is a folder: name its files, for example {given}/*.jsonl"
     if re.search(r"[*?\[]", str(given)):
         root = Path(full.anchor) if given.expanduser().is_absolute() else base_dir
-        matches = sorted(p for p in root.glob(str(full.relative_to(root))) if p.is_file())
+        try:
+            matches = sorted(p for p in root.glob(str(full.relative_to(root))) if p.is_file())
+        except ValueError:
+            return "** stands alone between slashes: rows/**/*.jsonl"
         return matches or f"no file matches {full}"
     beside = [p.name for p in full.parent.iterdir()] if _is(full.parent, Path.is_dir) else []
     near = nearest(full.name, beside)

@@ -68,7 +68,7 @@ def newest_study(root: Path, kind: str, name: str, same: Mapping[str, Json], *, 
             return folder
     *_, folder, record = found[0]
     raise RunError(
-        f"the task is not as it was for the {noun} that would be resumed",
+        f"the task has changed since the {noun} that would be resumed",
         got=", ".join(_changed(record["same"], same)),
         where=str(folder),
         fix=f"give all as it was, with every option: `{resume_command(record)}`; or begin without --resume",
