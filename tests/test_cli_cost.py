@@ -87,6 +87,15 @@ def test_a_run_is_counted_with_what_it_measured(run: Path, capsys: pytest.Captur
     assert pair["days"] == pytest.approx((120 + 0.2) / (pair["saving_per_1000"] * 10))
 
 
+def test_what_costs_the_same_is_said_to(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Nothing here has a price: neither is paid back, and none after 0 requests."""
+    status, out = call("cost", run, "--minutes-per-row", 0, capsys=capsys)
+    assert status == 0
+    assert "1,000 requests cost the same" in " ".join(out.split())
+    assert "0 USD saved" not in out
+    assert "never paid back" not in out
+
+
 def test_the_view_and_the_page(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     page = tmp_path / "cost.html"
     status, out = call(

@@ -14,7 +14,7 @@ import pytest
 
 import burnish
 from burnish.data.lineage import file_states, run_rows
-from burnish.errors import DataError, RunError
+from burnish.errors import BurnishError, DataError, RunError
 from burnish.runs import count_looks, read_json, read_jsonl, verify_folder
 from tiny import save_tiny
 
@@ -159,6 +159,23 @@ def test_too_few_rows_stop_the_run(tmp_path):
     (tmp_path / "rows.jsonl").write_text("\n".join(lines))
     with pytest.raises(DataError, match="too_few"):
         burnish.run(task, runs_dir=tmp_path / "runs")
+
+
+@pytest.mark.parametrize(
+    ("training", "told"),
+    [({"max_length": 20}, "are longer than 20 tokens"), ({"lora_target_modules": ["q_prooj"]}, "q_prooj")],
+)
+def test_what_stops_training_is_told_before_a_baseline_is_measured(tmp_path, training, told):
+    with pytest.raises(BurnishError, match=told):
+        burnish.run(write_task(tmp_path, training=training), runs_dir=tmp_path / "runs")
+    assert not list((tmp_path / "runs").glob("*/predictions"))
+
+
+def test_a_runs_folder_that_cannot_be_one(tmp_path):
+    task = write_task(tmp_path)
+    with pytest.raises(RunError, match="the folder cannot be made") as caught:
+        burnish.run(task, runs_dir=tmp_path / "rows.jsonl")
+    assert "rows.jsonl" in str(caught.value.where)
 
 
 def test_resume_refuses_other_settings_and_other_data(tmp_path):

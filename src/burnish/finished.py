@@ -154,11 +154,13 @@ class Run:
         path = self.path / name
         if not path.exists():
             record = read_json(self.path / "run.json") or {}
+            status = run_status(self.path, record)
+            done = status == "done"
             raise RunError(
-                f"the run has no {name} yet",
-                got=f"status {run_status(self.path, record)}",
+                f"the run has no {name}{'' if done else ' yet'}",
+                got=f"status {status}",
                 where=str(self.path),
-                fix=f"go on with `{resume_command(record)}`",
+                fix="restore the file, or run the task again" if done else f"go on with `{resume_command(record)}`",
             )
         return read_json(path)
 

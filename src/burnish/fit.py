@@ -202,13 +202,14 @@ def load_base(
     return base
 
 
-def rows_of(loaded: LoadedTask, prepared: Prepared, progress: Progress, base: Loaded, chat: Chat) -> Rows:
-    """The training part, with the mixture's rows, and the validation part as items, checked."""
-    from burnish.training.encode import encode, refuse_too_long
-    from burnish.training.guards import check_labels
+class _Lengths(NamedTuple):
+    """limit: tokens of the longest row that is trained on. options: of encode."""
 
-    config = loaded.config
-    settings, split = config.training, prepared.split
+    limit: int
+    options: dict[str, Any]
+
+
+def _lengths(settings: TrainingConfig, base: Loaded) -> _Lengths:
     context = int(getattr(base.model.config, "max_position_embeddings", 2**31))
     virtual = settings.virtual_tokens if settings.method in ("prefix_tuning", "prompt_tuning") else 0
     limit = min(settings.max_length, context - virtual)
@@ -218,6 +219,34 @@ def rows_of(loaded: LoadedTask, prepared: Prepared, progress: Progress, base: Lo
         "turns": settings.train_on,
         "objective": settings.objective,
     }
+    return _Lengths(limit, options)
+
+
+def refuse_untrainable(loaded: LoadedTask, prepared: Prepared, base: Loaded, chat: Chat) -> None:
+    """Nothing, when training can begin. Asked before anything long, so that a mistake costs no measured baselines.
+
+    Raises TrainingError for rows that are too long (with passages, which are chosen later, they are longer still),
+    ModelError for modules that the model does not have.
+    """
+    from burnish.models.adapters import require_modules
+    from burnish.training.encode import encode, refuse_too_long
+
+    settings = loaded.config.training
+    if settings.method in ("lora", "qlora", "dora", "ia3"):
+        require_modules(base.model, settings.lora_target_modules)
+    limit, options = _lengths(settings, base)
+    encoding = encode(prepared.split.train, prepared.task, chat, **options)
+    refuse_too_long(encoding, max_length=limit, max_dropped=settings.max_dropped)
+
+
+def rows_of(loaded: LoadedTask, prepared: Prepared, progress: Progress, base: Loaded, chat: Chat) -> Rows:
+    """The training part, with the mixture's rows, and the validation part as items, checked."""
+    from burnish.training.encode import encode, refuse_too_long
+    from burnish.training.guards import check_labels
+
+    config = loaded.config
+    settings, split = config.training, prepared.split
+    limit, options = _lengths(settings, base)
     encoding = encode(split.train, prepared.task, chat, **options)
     refuse_too_long(encoding, max_length=limit, max_dropped=settings.max_dropped)
     if encoding.too_long:

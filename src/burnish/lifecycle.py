@@ -113,6 +113,8 @@ def _run(
             questions = questions_of(config, progress)
         bench = Bench(loaded, prepared, folder, progress, team.fit)
         with folder.stage("baselines"):
+            if _unmeasured(folder, config):
+                bench.require_trainable()
             for name in config.baselines:
                 progress.stage("baseline", f"{name} on {len(prepared.split.test)} sealed examples")
                 _answers(folder, name, prepared, bench)
@@ -213,6 +215,11 @@ def _keep_split(folder: RunFolder, prepared: Prepared, progress: Progress) -> No
     folder.update(data_fingerprint=prepared.fingerprint, data_files=read_files(split, prepared.extras))
     sizes = ", ".join(f"{len(part):,} {name}" for name, part in parts.items())
     progress.stage("split", f"{sizes}; sealed test {split.sealed_hash[:12]}")
+
+
+def _unmeasured(folder: RunFolder, config: TaskConfig) -> list[str]:
+    """The baselines without answers."""
+    return [name for name in config.baselines if not (folder.path / "predictions" / f"{name}.jsonl").exists()]
 
 
 def _answers(folder: RunFolder, name: str, prepared: Prepared, bench: Bench) -> None:

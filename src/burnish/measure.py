@@ -19,6 +19,7 @@ from burnish.fit import (
     keep,
     load_base,
     local_system,
+    refuse_untrainable,
     rows_of,
     train_attached,
 )
@@ -139,6 +140,14 @@ class Bench:
             f"{loss}{what} of {self._config.model} on {len(self._prepared.split.train):,} examples, "
             f"{training.num_epochs:g} epochs, rate {training.learning_rate:g}"
         )
+
+    def require_trainable(self) -> None:
+        """Raise now what would stop training before its first step."""
+        from burnish.models.adapters import QUANTISATION
+
+        local = any(name in ("prompt", "few_shot", "rag") for name in self._config.baselines)
+        base = self._base(None if local else QUANTISATION.get(self._config.training.method))
+        refuse_untrainable(self._task_file, self._prepared, base, self._chat())
 
     def train(self, on_log: OnLog | None = None) -> None:
         """Train and leave adapter/ in the run folder; a finished adapter is not trained again."""

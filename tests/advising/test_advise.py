@@ -31,7 +31,7 @@ from burnish.advising.curves import (
 from burnish.advising.held_out import hold_out, nested
 from burnish.advising.models import rank_models
 from burnish.config import TrainingConfig, load_task, task_from
-from burnish.errors import ConfigError, DataError, RunError
+from burnish.errors import ConfigError, DataError, ModelError, RunError
 from burnish.prepare import Prepared, prepare, prepare_checked
 from burnish.progress import Silent
 from burnish.runs import read_json, read_predictions
@@ -229,6 +229,12 @@ def test_without_trainings_what_they_would_bring_is_said_to_be_unknown(tmp_path:
 def test_systems_that_cannot_be_measured_are_refused(tmp_path: Path, names: list[str], words: str) -> None:
     with pytest.raises(ConfigError, match=words):
         advise(make_task(tmp_path), systems=names, runs_dir=tmp_path / "runs")
+
+
+def test_a_model_that_is_not_there_is_refused_before_anything_is_measured(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="no such model file or folder"):
+        advise(make_task(tmp_path), models=["./nope"], runs_dir=tmp_path / "runs")
+    assert not (tmp_path / "runs").exists()
 
 
 def test_too_few_rows_to_hold_any_out(tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ from burnish.models.adapters import (
     write_adapter,
 )
 from burnish.models.load import load_model, quiet_transformers
+from burnish.runs import commit_folder
 from tiny import save_tiny, tiny_config, tiny_for, tiny_model, tiny_tokenizer
 
 INFO = AdapterInfo("tiny", "", "float32", "be brief", "short", {"kind": "generation"}, ("a", "b"), "{{ messages }}")
@@ -180,6 +181,35 @@ def test_unknown_module_lists_the_known(tmp_path):
     with pytest.raises(ModelError) as caught:
         lora(tiny_model(), target_modules=["query"])
     assert "q_proj" in str(caught.value)
+
+
+def test_one_unknown_module_beside_a_known_one_is_refused():
+    with pytest.raises(ModelError, match="no module of the model has such a name") as caught:
+        lora(tiny_model(), target_modules=["q_proj", "v_prooj"])
+    assert caught.value.got == "v_prooj"
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "named"),
+    [
+        ("adapter_model.safetensors", None, "adapter_model.safetensors"),
+        ("adapter_model.safetensors", b"12", "adapter_model.safetensors"),
+        ("burnish.json", b"{}", "burnish.json"),
+        ("burnish.json", b"{", "burnish.json"),
+    ],
+)
+def test_a_damaged_adapter_is_told(tmp_path, file, content, named):
+    loaded = load_model(str(save_tiny(tmp_path / "base")), dtype="float32")
+    (tmp_path / "new").mkdir()
+    write_adapter(lora(loaded.model), loaded.tokenizer, tmp_path / "new", INFO._replace(base_hash=loaded.base_hash))
+    commit_folder(tmp_path / "new", tmp_path / "adapter")
+    (tmp_path / "adapter" / file).unlink()
+    if content is not None:
+        (tmp_path / "adapter" / file).write_bytes(content)
+    base = load_model(str(tmp_path / "base"), dtype="float32")
+    with pytest.raises(ModelError, match=r"the trained folder is damaged") as caught:
+        load_adapter(base, tmp_path / "adapter")
+    assert f"({named})" in caught.value.what
 
 
 def test_folder_without_adapter(tmp_path):

@@ -96,8 +96,8 @@ def test_cut_gguf_is_an_error(tmp_path, monkeypatch):
     [
         ("smollm2-135m-instuct", "did you mean smollm2-135m-instruct?"),
         ("no-such-model", "burnish models"),
-        ("somewhere/model.gguf", "unknown model"),
-        ("/no/such/folder", "unknown model"),
+        ("somewhere/model.gguf", "no such model file or folder"),
+        ("/no/such/folder", "no such model file or folder"),
     ],
 )
 def test_unknown_names(name, says):

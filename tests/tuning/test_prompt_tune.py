@@ -174,6 +174,10 @@ def test_mistakes(tmp_path):
     status, _, errors = call("prompt", "tune", task, "--rounds", 1, "--runs-dir", tmp_path / "runs")
     assert status == 2
     assert "name another model with --model" in errors
+    status, _, errors = call("prompt", "tune", task, "--model", "./nope", "--runs-dir", tmp_path / "runs")
+    assert status == 2
+    assert "there is no such model file or folder" in errors
+    assert "trial 0" not in errors
 
 
 # --- what is asked and read ---

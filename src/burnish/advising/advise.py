@@ -29,7 +29,7 @@ from burnish.config import LoadedTask, TaskConfig, load_task, task_from
 from burnish.errors import ConfigError
 from burnish.evaluation.evaluate import compare, primary_value
 from burnish.measure import Bench
-from burnish.models.catalog import EMBEDDING_MODEL
+from burnish.models.catalog import EMBEDDING_MODEL, resolve
 from burnish.prepare import Prepared, prepare_checked
 from burnish.progress import Progress, Silent
 from burnish.records import DataReport, Evaluation, Json
@@ -81,7 +81,7 @@ def advise(
     for notice in loaded.notices:
         progress.notice(notice)
     config = loaded.config
-    names = _systems(config, systems)
+    names = _asked_for(loaded, systems, models)
     clock = _Clock()
     with clock("check"):
         progress.stage("check", "reading the examples and looking for what is wrong with them")
@@ -152,6 +152,13 @@ def _judging(config: TaskConfig) -> str:
     """The embedding model that labels are judged with: the probe's own, the default where that is the base."""
     name = config.embedding_probe.model
     return EMBEDDING_MODEL if name == "base" else name
+
+
+def _asked_for(loaded: LoadedTask, systems: Sequence[str] | None, models: Sequence[str]) -> tuple[str, ...]:
+    """The systems to measure; a system or a model that there is not is refused before anything is measured."""
+    for model in models:
+        resolve(model, loaded.base_dir)
+    return _systems(loaded.config, systems)
 
 
 def _systems(config: TaskConfig, wanted: Sequence[str] | None) -> tuple[str, ...]:

@@ -24,6 +24,7 @@ from burnish.models.quantised import Quantisation, fuse_lora_4bit, is_quantised
 from burnish.models.virtual_tokens import hide_virtual_tokens, start_from_words
 from burnish.models.whole import as_held, put, whole
 from burnish.progress import Progress
+from burnish.runs import MANIFEST, verify_folder
 
 INFO_FILE = "burnish.json"
 Method = Literal["lora", "qlora", "dora", "ia3", "bottleneck", "prefix_tuning", "prompt_tuning", "full"]
@@ -133,6 +134,7 @@ def _with_layers(
     """lora, qlora, dora, ia3: peft's layers around linear layers."""
     from peft import IA3Config, LoraConfig, get_peft_model
 
+    require_modules(model, target_modules)
     modules = target_modules if isinstance(target_modules, str) else list(target_modules)
     config: Any
     if method == "ia3":
@@ -147,16 +149,22 @@ def _with_layers(
             use_rslora=rank_stabilised,
             use_dora=method == "dora",
         )
-    try:
-        adapted = get_peft_model(model, config)
-    except ValueError as error:
-        raise ModelError(
-            "no module of the model has such a name",
-            got=target_modules,
-            where="training.lora_target_modules",
-            fix=f"use all-linear or some of: {', '.join(_linear_names(model))}",
-        ) from error
-    return _ready(adapted)
+    return _ready(get_peft_model(model, config))
+
+
+def require_modules(model: Any, targets: Sequence[str] | Literal["all-linear"]) -> None:
+    """Nothing, when the model has modules of each of these names; else ModelError with the first that is none.
+
+    peft itself passes over a name that matches nothing as long as another one does.
+    """
+    for target in () if targets == "all-linear" else targets:
+        if not any(name == target or name.endswith(f".{target}") for name, _ in model.named_modules()):
+            raise ModelError(
+                "no module of the model has such a name",
+                got=target,
+                where="training.lora_target_modules",
+                fix=f"use all-linear or some of: {', '.join(_linear_names(model))}",
+            )
 
 
 def _with_virtual_tokens(model: Any, method: Method, count: int) -> Any:
@@ -291,15 +299,26 @@ def read_info(folder: Path) -> AdapterInfo:
     path = folder / INFO_FILE
     if not path.exists():
         raise ModelError("no adapter of Burnish is here", where=str(folder), fix="give the adapter folder of a run")
-    values = json.loads(path.read_text(encoding="utf-8"))
-    return AdapterInfo(**values | {"labels": tuple(values["labels"]), "tools": tuple(values.get("tools", ()))})
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+        return AdapterInfo(**values | {"labels": tuple(values["labels"]), "tools": tuple(values.get("tools", ()))})
+    except (ValueError, KeyError, TypeError):
+        raise _damaged(folder, [INFO_FILE]) from None
+
+
+def _damaged(folder: Path, files: Sequence[str]) -> ModelError:
+    return ModelError(
+        f"the trained folder is damaged ({', '.join(files)})",
+        where=str(folder),
+        fix="restore the run's folder, or train again",
+    )
 
 
 def load_adapter(loaded: Loaded, folder: Path) -> Loaded:
     """The base model with a saved adapter on it.
 
     Raises ModelError when the base is not the one that the adapter was trained on: other weights, or the same
-    weights in another quantisation (peft #2321, #2105).
+    weights in another quantisation (peft #2321, #2105); or when a file of the adapter is missing or changed.
     """
     info = read_info(folder)
     if info.whole:
@@ -318,6 +337,8 @@ def load_adapter(loaded: Loaded, folder: Path) -> Loaded:
             where=str(folder),
             fix=f"load the base with quantise={info.quantisation!r}",
         )
+    if (folder / MANIFEST).exists() and (damaged := verify_folder(folder)):
+        raise _damaged(folder, damaged)
     if info.method == "bottleneck":
         return loaded._replace(model=load_bottleneck(loaded.model, folder).eval())
     with quiet_transformers():

@@ -99,7 +99,14 @@ def resolve(model: str, base_dir: Path | None = None) -> ModelSource:
                     fix="give a folder, a .gguf file or a hub id",
                 )
             return ModelSource("gguf", model, path=candidate.resolve())
-    if re.fullmatch(r"[\w.-]+/[\w.-]+", model) and not model.endswith(".gguf"):
+    if model.startswith(("/", "./", "../", "~")) or model.endswith(".gguf"):
+        raise ModelError(
+            "there is no such model file or folder",
+            got=model,
+            where="model",
+            fix="check the path; what was trained on a model needs it where it was",
+        )
+    if re.fullmatch(r"[\w.-]+/[\w.-]+", model):
         return ModelSource("hub", model)
     near = difflib.get_close_matches(model, CATALOG, n=1, cutoff=0.5)
     hint = f"did you mean {near[0]}? " if near else ""

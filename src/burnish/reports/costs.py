@@ -57,6 +57,8 @@ def serving_cells(one: ServingCost) -> list[str]:
 def break_even_words(one: BreakEven, volume: float | None) -> str:
     """One sentence."""
     name = one_line(one.baseline, 40)
+    if one.saving_per_1000 == 0 and not one.saving_per_day:
+        return f"Against {name}: 1,000 requests cost the same, so neither saves anything."
     head = f"Against {name}: {money(one.saving_per_1000)} USD saved on 1,000 requests"
     if one.requests is not None:
         head += f", {money(one.first_cost)} USD are back after {count(math.ceil(one.requests))} requests"

@@ -55,11 +55,23 @@ def explained(path: Path) -> Iterator[None]:
         ) from error
 
 
+def make_folder(path: Path) -> None:
+    """Make a folder with those around it. RunError where a file is in its way or the system takes no folder."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError, FileNotFoundError) as error:
+        raise RunError(
+            f"the folder cannot be made: {error.strerror}",
+            where=str(path),
+            fix="a file is in its way, or its place takes no folders: name another (--runs-dir)",
+        ) from error
+
+
 @contextmanager
 def replacing(path: Path) -> Iterator[BinaryIO]:
     """Within, a file to write to, which takes the name `path` at the end, whole, or is removed."""
     with explained(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
         temporary = path.with_name(f".{path.name[:100]}.{secrets.token_hex(4)}{_TEMPORARY}")
         try:
             with temporary.open("xb") as file:

@@ -15,7 +15,7 @@ from typing import Any
 
 from burnish.errors import RunError
 from burnish.records import Json
-from burnish.runs.files import read_json, write_json
+from burnish.runs.files import make_folder, read_json, write_json
 from burnish.runs.listing import resume_command, setting_differences
 from burnish.runs.machine import describe_machine, git_commit, installed_versions
 from burnish.runs.serial import dumps
@@ -43,8 +43,9 @@ def new_study(
     for attempt in range(1000):
         salt = hashlib.sha256(f"{digest}{attempt}".encode()).hexdigest() if attempt else digest
         folder = root / f"{kind}-{name}-{now:%Y%m%d-%H%M%S}-{salt[:6]}"
+        make_folder(root)
         try:
-            folder.mkdir(parents=True)
+            folder.mkdir()
         except FileExistsError:
             continue
         write_json(folder / f"{kind}.json", about)

@@ -37,7 +37,7 @@ from burnish.runs import (
 )
 from burnish.tuning.folder import describe
 from burnish.tuning.proposals import Case, Tried, read_instructions, request
-from burnish.tuning.proposers import Proposer, make_proposer
+from burnish.tuning.proposers import Proposer, make_proposer, require_proposer
 from burnish.tuning_records import PromptTuning
 
 KIND = "prompt"  # runs/studies.py
@@ -76,6 +76,7 @@ def tune_prompt(
     way = _way(loaded, options)
     for notice in loaded.notices:
         progress.notice(notice)
+    require_proposer(options.model, loaded)
     progress.stage("check", "reading the examples and looking for what is wrong with them")
     prepared, report = prepare_checked(loaded, allow_bad_rows=allow_bad_rows, progress=progress)
     refuse_errors(report, progress)

@@ -9,6 +9,7 @@ from burnish.config import HostedConfig, LoadedTask
 from burnish.errors import HostedError, ModelError
 from burnish.hosting import hosted_config
 from burnish.measure import Bench
+from burnish.models.catalog import resolve
 from burnish.progress import Progress
 from burnish.records import JsonSchema, Message
 from burnish.tuning.proposals import answer_schema
@@ -81,6 +82,12 @@ class HostedProposer:
             got=self._hosted.model,
             fix="name another model with --model",
         )
+
+
+def require_proposer(model: str | None, loaded: LoadedTask) -> None:
+    """Nothing, when `model` names something that can write, as far as is told without loading it; else ModelError."""
+    if model is not None and hosted_config(loaded.config, model) is None:
+        resolve(model, loaded.base_dir)
 
 
 def make_proposer(model: str | None, loaded: LoadedTask, bench: Bench, progress: Progress) -> Proposer:
