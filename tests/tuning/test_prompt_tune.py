@@ -97,6 +97,15 @@ def test_no_gain_is_said_and_nothing_written(tmp_path):
     assert list(tmp_path.glob("*.prompt.yaml")) == []
 
 
+def test_a_model_that_writes_no_instruction_is_told_as_that(tmp_path):
+    with serving(tmp_path, needs="never said", proposals=[]) as server:
+        task = task_with(tmp_path, server.url)
+        options = ("--system", "big", "--model", "big", "--rounds", 1, "--runs-dir", tmp_path / "runs")
+        status, out, _ = call("prompt", "tune", task, *options)
+    assert status == 0
+    assert "wrote no other instruction that could be tried" in " ".join(out.split())
+
+
 def test_killed_and_resumed_measures_and_pays_for_nothing_twice(tmp_path):
     with serving(tmp_path, needs="never said", proposals=["One.......", "Two......."], delay=0.05) as server:
         task, runs = task_with(tmp_path, server.url), tmp_path / "runs"

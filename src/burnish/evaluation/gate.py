@@ -180,7 +180,9 @@ def _reasons(facts: _Facts) -> list[str]:
     gap = f"{pair.candidate} is {_distance(pair.difference)} {pair.baseline}, the best baseline ({sizes})"
     needed = f"the margin of {_points(facts.margin)}"
     p_value = f"p = {pair.p_value:.2g}" if pair.p_value >= 0.001 else "p < 0.001"
-    counts = f"{pair.wins} wins, {pair.losses} losses on {facts.ours.examples:,} examples; {pair.test}, {p_value}"
+    wins = "1 win" if pair.wins == 1 else f"{pair.wins} wins"
+    losses = "1 loss" if pair.losses == 1 else f"{pair.losses} losses"
+    counts = f"{wins}, {losses} on {facts.ours.examples:,} examples; {pair.test}, {p_value}"
     reasons = [f"{gap}: {'at least' if facts.margin_met else 'less than'} {needed}."]
     if facts.above_zero:
         doubt = (

@@ -273,6 +273,8 @@ def _remarks(trials: Sequence[PromptTrial], best: int, gain: Paired | None, roun
     others = len(trials) - 1
     if others == 0 and rounds == 0:
         yield "Nothing else was tried: the task file's own instruction leaves nothing to improve."
+    elif others == 0:
+        yield "The model wrote no other instruction that could be tried: keep the task file's own."
     elif gain is None:
         yield f"None of {others} other instructions was better than the task file's own: keep it."
     elif gain.low <= 0:
