@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +17,7 @@ from burnish.errors import DataError, RunError
 from burnish.models.adapters import read_info
 from burnish.predicting import predictor
 from burnish.records import Example, Message, Source
-from burnish.runs import read_jsonl
+from burnish.runs import MANIFEST, commit_folder, read_jsonl
 from chat_server import serving
 from test_lifecycle import write_task
 from tiny import save_tiny
@@ -94,16 +95,15 @@ def test_rows_with_tools_of_their_own_need_them(own_run: burnish.Run):
     assert two.prompt_tokens > one.prompt_tokens  # such a prompt names the tools
 
 
-def test_a_metric_out_of_reach_does_not_matter(shared_run: burnish.Run):
-    file = shared_run.adapter / "burnish.json"
-    text = file.read_text(encoding="utf-8")
-    info = json.loads(text)
+def test_a_metric_out_of_reach_does_not_matter(shared_run: burnish.Run, tmp_path: Path):
+    run = shutil.copytree(shared_run.path, tmp_path / "run")
+    file = run / "adapter" / "burnish.json"
+    info = json.loads(file.read_text(encoding="utf-8"))
     info["task"]["goal"]["metric"] = "somewhere_else:score"
     file.write_text(json.dumps(info), encoding="utf-8")
-    try:
-        assert len(predictor(shared_run.path)(["lamp 3"])) == 1
-    finally:
-        file.write_text(text, encoding="utf-8")
+    (run / "adapter" / MANIFEST).unlink()
+    commit_folder(shutil.copytree(run / "adapter", tmp_path / "changed"), run / "adapter")
+    assert len(predictor(run)(["lamp 3"])) == 1
 
 
 BASELINES = ("majority", "prompt", "few_shot", "embedding_probe", "big")

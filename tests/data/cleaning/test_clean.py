@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import zstandard
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from burnish.data.check import check_files
@@ -121,6 +121,7 @@ def test_a_cleaned_copy_is_clean(tmp_path: Path, extension: str, packing: str) -
 
 @pytest.mark.parametrize("write", [as_jsonl, as_json, as_printed, as_objects, as_csv])
 @given(rows=ROWS, drop=st.sets(st.integers(0, 6)), change=st.sets(st.integers(0, 6)))
+@example(rows=[{"text": "\x1f\x7f", "label": ""}, {"text": "\x1f", "label": ""}], drop=set(), change={0, 1})
 @settings(max_examples=40, deadline=None)
 def test_other_rows_keep_their_bytes(
     tmp_path_factory: pytest.TempPathFactory,

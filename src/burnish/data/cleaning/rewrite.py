@@ -136,7 +136,8 @@ def _new_json(name: str, line: int, raw: bytes, changed: Change) -> bytes:
 
 def dumped(value: Json, like: bytes) -> bytes:
     """JSON text in the style of another one."""
-    plain = like.isascii() and b"\\u" in like
+    # Control characters are escaped in every style; DEL, and all beyond ASCII, only where nothing else is.
+    plain = like.isascii() and b"\x7f" not in like and re.search(rb"\\u(?!00[01])", like) is not None
     if b"\n" in like:
         lines = like.split(b"\n")
         inner, outer = (len(line) - len(line.lstrip()) for line in (lines[1], lines[-1]))
