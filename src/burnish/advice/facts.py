@@ -55,8 +55,8 @@ class Difference:
 @dataclass(frozen=True, slots=True)
 class DataFacts:
     """What the check found. rows: to train on; classes: labels, None where there are none; smallest_class: rows of
-    the rarest. errors: findings of severity error; wrong: the share of labels that
-    is wrong at least; conflicting, duplicates: shares of the rows."""
+    the rarest. errors: findings of severity error; wrong: the share of labels that is wrong at least; conflicting,
+    duplicates: shares of the rows."""
 
     rows: int
     classes: int | None = None
