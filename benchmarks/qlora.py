@@ -2,6 +2,9 @@
 
     python benchmarks/qlora.py benchmarks/tasks/trec.yaml --rows 640 --steps 40
 
+qlora begins corrected (models/corrected.py), as Burnish does it; plain begins as QLoRA does, on what 4 bits have
+left.
+
 Each runs in a process of its own, so that one's memory is not the other's. Peak memory is the process's highest
 resident size, loading included; linear_mb is the size of the linear layers themselves, scales included. No times:
 the two differ in what they compute, and this says nothing of speed.
@@ -19,7 +22,7 @@ import tempfile
 from pathlib import Path
 from typing import Any, Literal
 
-SIDES = ("lora", "qlora")
+SIDES = ("lora", "qlora", "plain")
 WINDOW = 10  # steps whose mean losses are compared
 
 
@@ -41,8 +44,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder) / "work.json"
         work.write_text(json.dumps(_work(arguments)), encoding="utf-8")
-        lora, qlora = (_run(side, work) for side in SIDES)
-    print(json.dumps(_compared(lora, qlora), indent=2))
+        found = {side: _run(side, work) for side in SIDES}
+    print(json.dumps(_compared(found), indent=2))
 
 
 def _work(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -94,15 +97,17 @@ def _run(side: str, work: Path) -> dict[str, Any]:
     return found
 
 
-def _side(method: Literal["lora", "qlora"], work: dict[str, Any]) -> dict[str, Any]:
+def _side(side: Literal["lora", "qlora", "plain"], work: dict[str, Any]) -> dict[str, Any]:
     """Train; losses of the steps and of validation, memory, and the bytes of the linear layers."""
     import psutil
 
     import burnish
+    from burnish.models.corrected import correct_quantisation
     from burnish.training.encode import tail_item
     from burnish.training.loop import peak_memory_mb
 
-    base = burnish.load_model(work["model"], dtype=work["dtype"], quantise="nf4" if method == "qlora" else None)
+    method: Literal["lora", "qlora"] = "lora" if side == "lora" else "qlora"
+    base = burnish.load_model(work["model"], dtype=work["dtype"], quantise=None if side == "lora" else "nf4")
     settings = burnish.TrainingConfig(method=method, **work["settings"])
     linear = _linear_bytes(base.model)
     loaded_mb = psutil.Process().memory_info().rss / 2**20
@@ -115,6 +120,8 @@ def _side(method: Literal["lora", "qlora"], work: dict[str, Any]) -> dict[str, A
             tail_item(tokens, prompt, 1.0, burnish.Source(part, i)) for i, (tokens, prompt) in enumerate(work[part])
         ]
 
+    if side == "qlora":
+        correct_quantisation(model, [tokens for tokens, _ in work["rows"]], seed=0)
     with tempfile.TemporaryDirectory() as folder:
         result = burnish.train(
             model, rows("rows"), rows("validation"), settings=settings, seed=0, device=base.device,
@@ -148,31 +155,28 @@ def _linear_bytes(model: Any) -> int:
     return total
 
 
-def _compared(lora: dict[str, Any], qlora: dict[str, Any]) -> dict[str, Any]:
+def _compared(found: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """Each side's windows, validation loss and memory; the others' differences from lora."""
+
+    def beside(values: dict[str, float]) -> dict[str, Any]:
+        rounded = {side: round(value, 4) for side, value in values.items()}
+        gaps = {f"{side} - lora": f"{values[side] / values['lora'] - 1:+.1%}" for side in SIDES[1:]}
+        return rounded | gaps
+
     def mean(losses: list[float]) -> float:
         return sum(losses) / len(losses)
 
-    windows = []
-    for start in range(0, len(lora["losses"]), WINDOW):
-        left, right = (mean(side["losses"][start : start + WINDOW]) for side in (lora, qlora))
-        windows.append(
-            {
-                "steps": f"{start + 1} to {min(start + WINDOW, len(lora['losses']))}",
-                "lora": round(left, 4),
-                "qlora": round(right, 4),
-                "difference": f"{right / left - 1:+.1%}",
-            }
-        )
+    steps = len(found["lora"]["losses"])
     return {
-        "losses": windows,
-        "validation_loss": {
-            "lora": round(lora["validation_loss"], 4),
-            "qlora": round(qlora["validation_loss"], 4),
-            "difference": f"{qlora['validation_loss'] / lora['validation_loss'] - 1:+.1%}",
-        },
+        "losses": [
+            {"steps": f"{start + 1} to {min(start + WINDOW, steps)}"}
+            | beside({side: mean(one["losses"][start : start + WINDOW]) for side, one in found.items()})
+            for start in range(0, steps, WINDOW)
+        ],
+        "all_steps": beside({side: mean(one["losses"]) for side, one in found.items()}),
+        "validation_loss": beside({side: one["validation_loss"] for side, one in found.items()}),
         "memory_mb": {
-            name: {"lora": lora[name], "qlora": qlora[name], "saved": round(lora[name] - qlora[name], 1)}
-            for name in ("loaded_mb", "peak_mb", "linear_mb")
+            name: {side: one[name] for side, one in found.items()} for name in ("loaded_mb", "peak_mb", "linear_mb")
         },
     }
 

@@ -2,7 +2,7 @@
 
     python benchmarks/real_curves.py                   # the forecasts, from benchmarks/real_curves.json
     python benchmarks/real_curves.py --priors          # priors compared; each task judges those chosen without it
-    python benchmarks/real_curves.py --collect runs    # write that file anew from folders of `burnish advise`
+    python benchmarks/real_curves.py --collect runs    # take curves from folders of `burnish advise` into that file
 
 A curve's first three sizes, its first four and so on are fitted as `burnish advise` fits them, and each larger size
 is forecast. The values that were then measured have errors of their own (200 examples): score and interval take that
@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from burnish.advice.learning_curve import PRIOR, SEED_ERROR, Prior, fit, points_of
-from burnish.runs import read_json, read_jsonl
+from burnish.runs import dumps, from_json, read_json, read_jsonl
 
 DATA = Path(__file__).parent / "real_curves.json"
 # Rows that the training saw, value and test examples of full runs (benchmarks/RESULTS.md).
@@ -82,14 +81,17 @@ class Foretold(NamedTuple):
 def main() -> None:
     """Read the command line, print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--collect", type=Path, metavar="RUNS", help="read advise-* folders, write the file, and end")
+    parser.add_argument("--collect", type=Path, metavar="RUNS", help="take the curves of advise-* folders, and end")
     parser.add_argument("--priors", action="store_true", help="compare priors, leaving one task out each time")
     parser.add_argument("--each", action="store_true", help="every forecast, too")
     arguments = parser.parse_args()
     if arguments.collect:
         found = collect(arguments.collect)
-        DATA.write_text(json.dumps([_plain(curve) for curve in found], indent=1) + "\n")
-        print(f"{len(found)} curves: {DATA}")
+        tasks = {curve.task for curve in found}
+        kept = [curve for curve in known_curves() if curve.task not in tasks]
+        curves = sorted([*kept, *found], key=lambda curve: (curve.task, curve.system != "tuned"))
+        DATA.write_text("[\n" + ",\n".join(f" {dumps(curve)}" for curve in curves) + "\n]\n", encoding="utf-8")
+        print(f"{len(found)} curves taken, {len(kept)} kept: {DATA}")
         return
     curves = known_curves()
     if arguments.priors:
@@ -133,24 +135,9 @@ def collect(runs: Path) -> list[RealCurve]:
     return found
 
 
-def _plain(curve: RealCurve) -> dict[str, object]:
-    points = {str(rows): list(values) for rows, values in curve.points}
-    names = {"task": curve.task, "system": curve.system, "metric": curve.metric, "examples": curve.examples}
-    return {**names, "points": points}
-
-
 def known_curves() -> list[RealCurve]:
     """The curves in real_curves.json."""
-    return [
-        RealCurve(
-            one["task"],
-            one["system"],
-            one["metric"],
-            one["examples"],
-            tuple((int(rows), tuple(values)) for rows, values in one["points"].items()),
-        )
-        for one in json.loads(DATA.read_text())
-    ]
+    return [from_json(RealCurve, one, str(DATA)) for one in read_json(DATA)]
 
 
 def forecasts(curve: RealCurve, prior: Prior) -> Iterator[Foretold]:

@@ -7,18 +7,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from burnish.errors import RunError
 from burnish.evaluation.measures import Calibration, Slices
 from burnish.progress import Progress, Silent
 from burnish.records import Evaluation, Example, Forgetting, Interval, Json, Paired, Prediction, Verdict
 from burnish.runs import (
     find_run,
     from_json,
+    lacking,
+    predictions_path,
     read_evaluation,
     read_json,
     read_predictions,
-    resume_command,
-    run_status,
     to_json,
 )
 
@@ -90,7 +89,7 @@ class Run:
 
     def predictions(self, system: str = CANDIDATE) -> list[Prediction]:
         """A system's answers to the sealed test."""
-        return read_predictions(self.path / "predictions" / f"{system}.jsonl")
+        return read_predictions(predictions_path(self.path, system))
 
     def predict(
         self, examples: Sequence[str | Example], progress: Progress | None = None, *, system: str = CANDIDATE
@@ -153,15 +152,7 @@ class Run:
     def _need(self, name: str) -> Any:
         path = self.path / name
         if not path.exists():
-            record = read_json(self.path / "run.json") or {}
-            status = run_status(self.path, record)
-            done = status == "done"
-            raise RunError(
-                f"the run has no {name}{'' if done else ' yet'}",
-                got=f"status {status}",
-                where=str(self.path),
-                fix="restore the file, or run the task again" if done else f"go on with `{resume_command(record)}`",
-            )
+            raise lacking(self.path, name)
         return read_json(path)
 
 

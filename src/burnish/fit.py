@@ -84,13 +84,15 @@ def fit(
     if settings.context == "retrieved":
         prepared = with_retrieved(prepared, loaded.config, chat, base)
     rows = rows_of(loaded, prepared, progress, base, chat)
-    tuned = attach(base, settings, loaded.config.seed)
+    tuned = attach(base, settings, loaded.config.seed, rows, progress, group=group)
     result = train_attached(loaded, prepared, folder, progress, tuned, chat, rows, group=group)
     return keep(loaded, prepared, folder, tuned, chat, result, rows.about, group=group)
 
 
-def attach(base: Loaded, settings: TrainingConfig, seed: int) -> Loaded:
-    """The base with what the settings train; the base's own modules are changed."""
+def attach(
+    base: Loaded, settings: TrainingConfig, seed: int, rows: Rows, progress: Progress, *, group: Group | None = None
+) -> Loaded:
+    """The base with what the settings train, begun as they say; the base's own modules are changed."""
     from burnish.models.adapters import attach_adapter
 
     model = attach_adapter(
@@ -105,6 +107,18 @@ def attach(base: Loaded, settings: TrainingConfig, seed: int) -> Loaded:
         virtual_tokens=settings.virtual_tokens,
         seed=seed,
     )
+    # An objective that measures from the model without its adapter wants to begin there.
+    if settings.method == "qlora" and settings.qlora_init == "corrected" and settings.objective == "sft":
+        from burnish.models.corrected import correct_quantisation
+
+        progress.stage("correct", "adapters begin with what 4-bit weights lost")
+        found = correct_quantisation(model, [item.sequences[0].tokens for item in rows.train], seed=seed)
+        progress.notice(
+            f"{found.layers} of {found.of} layers corrected: {1 - found.left:.0%} of the squared error that 4-bit "
+            "weights make in their outputs"
+        )
+        if group is not None:
+            group.same(parameter for parameter in model.parameters() if parameter.requires_grad)
     return base._replace(model=model)
 
 

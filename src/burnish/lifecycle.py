@@ -30,6 +30,7 @@ from burnish.runs import (
     find_run,
     list_runs,
     new_run,
+    predictions_path,
     read_json,
     read_predictions,
     record_look,
@@ -219,12 +220,12 @@ def _keep_split(folder: RunFolder, prepared: Prepared, progress: Progress) -> No
 
 def _unmeasured(folder: RunFolder, config: TaskConfig) -> list[str]:
     """The baselines without answers."""
-    return [name for name in config.baselines if not (folder.path / "predictions" / f"{name}.jsonl").exists()]
+    return [name for name in config.baselines if not predictions_path(folder.path, name).exists()]
 
 
 def _answers(folder: RunFolder, name: str, prepared: Prepared, bench: Bench) -> None:
     """predictions/<name>.jsonl, unless an earlier sitting left it."""
-    path = folder.path / "predictions" / f"{name}.jsonl"
+    path = predictions_path(folder.path, name)
     if name != CANDIDATE:
         runs_dir = folder.path.parent
         record_look(runs_dir, prepared.split.sealed_hash, folder.run_id, name, candidate=False)
@@ -240,7 +241,7 @@ def _evaluate(
     evaluations = []
     answers: dict[str, list[Prediction]] = {}
     for name in [*config.baselines, CANDIDATE]:
-        path = folder.path / "predictions" / f"{name}.jsonl"
+        path = predictions_path(folder.path, name)
         evaluation, answers[name] = evaluate(
             name, prepared.task, test, read_predictions(path), split="test", seed=seed
         )

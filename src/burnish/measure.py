@@ -201,7 +201,7 @@ class Bench:
             prepared = self._library.trained(prepared, task.config, chat, base)
         tokens = rows_of(task, prepared, self._progress, base, chat)
         self._mixture = tokens.about
-        self._model, self._model_is_base = attach(base, settings, self._config.seed), False
+        self._model, self._model_is_base = attach(base, settings, self._config.seed, tokens, self._progress), False
         return train_attached(task, prepared, folder, self._progress, self._model, chat, tokens, on_log=on_log)
 
     def _rehearse(self) -> None:

@@ -20,7 +20,7 @@ from burnish.measure import Bench
 from burnish.prepare import prepare
 from burnish.progress import Progress, Silent
 from burnish.records import Example, Message, Prediction, Source
-from burnish.runs import NotesFolder, RunFolder, read_jsonl, resume_command, run_status
+from burnish.runs import NotesFolder, RunFolder, lacking, predictions_path, read_jsonl
 from burnish.searching import open_retriever, tuned_context
 from burnish.systems.rag import WithContext
 from burnish.tasks import make_task
@@ -86,15 +86,7 @@ def require_tuned(run_dir: Path, otherwise: str = "") -> None:
     """Nothing, when the run has trained its model. RunError says how far it got. otherwise: ends the fix."""
     if (run_dir / "adapter").exists():
         return
-    record = RunFolder(run_dir).record()
-    status = run_status(run_dir, record)
-    if status == "done":
-        fix = "restore the folder, or run the task again"
-    else:
-        fix = f"see `burnish show {run_dir}`, and go on with `{resume_command(record)}`"
-    raise RunError(
-        "the run has no tuned model (adapter/)", got=f"status {status}", where=str(run_dir), fix=f"{fix}{otherwise}"
-    )
+    raise lacking(run_dir, "tuned model (adapter/)", otherwise)
 
 
 def _systems(run_dir: Path) -> list[str]:
@@ -104,7 +96,7 @@ def _systems(run_dir: Path) -> list[str]:
     """
     settings = RunFolder(run_dir).record()["config"]
     names = [] if settings.get("kind") == "preference" else [str(name) for name in settings.get("baselines") or ()]
-    found = [name for name in names if (run_dir / "predictions" / f"{name}.jsonl").exists()]
+    found = [name for name in names if predictions_path(run_dir, name).exists()]
     return [*found, TUNED] if (run_dir / "adapter").exists() else found
 
 
@@ -160,14 +152,18 @@ def _unmeasured(settings: Mapping[str, Any]) -> TaskConfig:
 def held_out_prompts(run_dir: Path, count: int = 16) -> list[list[Message]]:
     """Conversations on inputs that were not trained on, spread over the sealed test: for replays, without targets.
 
-    Where rows had tools of their own, which are not kept in the run folder, the input stands alone.
+    Where rows had tools of their own, which are not kept in the run folder, the input stands alone. Raises RunError
+    when the examples are gone.
     """
     from burnish.models.adapters import read_info
 
     info = read_info(run_dir / "adapter")
     config = _unmeasured(info.task)
     task = make_task(config, info.labels, shared_tools=bool(info.tools))
-    rows = read_jsonl(run_dir / "test_examples.jsonl")
+    held_out = run_dir / "test_examples.jsonl"
+    if not held_out.exists():
+        raise lacking(run_dir, held_out.name)
+    rows = read_jsonl(held_out)
     texts = [str(row["input"]) for row in rows[:: max(1, len(rows) // count)][:count]]
     if config.kind == "tool_calling" and not info.tools:
         return [[Message("user", text)] for text in texts]

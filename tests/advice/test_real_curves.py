@@ -29,7 +29,7 @@ def test_every_full_run_is_foretold_where_its_task_has_a_curve() -> None:
             assert any(one.value == FULL_RUNS[curve.task][1] for one in forecasts(curve, PRIOR)), curve.task
 
 
-def test_thescore_of_of_a_normal_forecast() -> None:
+def test_the_score_of_a_normal_forecast() -> None:
     """Gneiting and Raftery 2007, equation 21: of N(0, 1) at its mean (√2 - 1) / √π."""
     drawn = np.random.default_rng(0).standard_normal(200_000)
     assert score_of(drawn, 0.0) == pytest.approx((np.sqrt(2) - 1) / np.sqrt(np.pi), abs=3e-3)

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from burnish.data.formats import Columns, Format, Rules, detect_shape, shape_of, to_example
+from burnish.data.formats import to_example
+from burnish.data.shapes import Columns, Format, Rules, detect_shape, shape_of
 from burnish.data.streams import Row
 from burnish.data.turns import BadFieldError
 from burnish.errors import Problem

@@ -10,11 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from burnish.data.formats import Columns, Rules, detect_shape, to_example
+from burnish.data.formats import to_example
 from burnish.data.guess import guess_kind
 from burnish.data.inputs import read_inputs
 from burnish.data.load import read_examples
 from burnish.data.preferences import transcript
+from burnish.data.shapes import Columns, Rules, detect_shape
 from burnish.data.streams import Row
 from burnish.errors import DataError, Problem
 from burnish.records import Example, Message

@@ -161,7 +161,18 @@ def test_any_one_file_may_be_missing(name: str, tmp_path: Path) -> None:
     (run_dir / name).unlink()
     page = outline(run_dir)
     assert "worth shipping" in page.text
-    assert "Incomplete" not in page.text
+    told = f"Incomplete: {name} is missing" in " ".join(page.text.split())
+    assert told == (name not in ("run.json", "metrics.jsonl"))
+
+
+def test_a_run_that_goes_on_lacks_nothing(tmp_path: Path) -> None:
+    run_dir = fake_runs.build(tmp_path / "run", count=40)
+    change(run_dir, lambda run: run | {"status": "evaluating"})
+    for name in ("evaluation.json", "verdict.json"):
+        (run_dir / name).unlink()
+    assert read_run(run_dir).problems == []
+    (run_dir / "predictions" / "tuned.jsonl").unlink()
+    assert read_run(run_dir).problems == []  # nothing was measured on them
 
 
 @pytest.mark.parametrize("name", FILES)

@@ -39,6 +39,7 @@ from burnish.runs import (
     locked_study,
     new_study,
     newest_study,
+    predictions_path,
     read_predictions,
     to_json,
     write_json,
@@ -194,12 +195,12 @@ def _knowledge(
     if not named or not {"prompt", "rag"} <= set(names):
         return None
     examples = [held.split.test[place] for place in named]
-    path = folder / "predictions" / f"{KNOWING}.jsonl"
+    path = predictions_path(folder, KNOWING)
     with clock("the right document"):
         if not path.exists():
             progress.stage("system", f"the prompt with the right document on {len(examples)} examples")
             write_predictions(path, bench.predict(KNOWING, examples))
-    answers = read_predictions(folder / "predictions" / "prompt.jsonl")
+    answers = read_predictions(predictions_path(folder, "prompt"))
     without = [answers[place] for place in named]
     knowing = read_predictions(path)
     pair = compare(held.task, examples, knowing, without, candidate=KNOWING, baseline="prompt", seed=seed)
@@ -227,7 +228,7 @@ def _curves(
     """Learning curves of the embedding probe and of the model itself. minutes: None for no training of the latter."""
     points, rows = Points(folder), len(held.split.train)
     if "embedding_probe" in names and len(sizes(rows)) >= SIZES_NEEDED:
-        whole = read_predictions(folder / "predictions" / "embedding_probe.jsonl"), clock.seconds["embedding_probe"]
+        whole = read_predictions(predictions_path(folder, "embedding_probe")), clock.seconds["embedding_probe"]
         with clock("curve of the embedding probe"):
             progress.stage("curve", "embedding probes of growing parts of the rows")
             probe_points(held, points, progress, bench.embedder(config.embedding_probe.model).embed, whole)

@@ -21,7 +21,7 @@ from burnish.measure import Bench
 from burnish.prepare import Prepared
 from burnish.progress import Progress, Silent
 from burnish.records import Example, Prediction
-from burnish.runs import append_jsonl, from_json, read_jsonl, to_json, write_predictions
+from burnish.runs import append_jsonl, from_json, predictions_path, read_jsonl, to_json, write_predictions
 from burnish.systems.base import Embeds
 
 SMALLEST = 50  # rows of the first training
@@ -208,7 +208,7 @@ def _train(bench: Bench, prepared: Prepared, folder: Path, rows: int, progress: 
     predictions = bench.predict_fitted(prepared.split.test)
     bench.release()
     shutil.rmtree(place / "checkpoints", ignore_errors=True)
-    write_predictions(folder / "predictions" / f"{name_of(rows)}.jsonl", predictions)
+    write_predictions(predictions_path(folder, name_of(rows)), predictions)
     return _point("tuned", rows, 0, prepared, prepared.split.test, predictions, seconds)
 
 

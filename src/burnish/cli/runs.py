@@ -61,12 +61,15 @@ def diff(
 
 
 def report(run: NewestRun = "latest", runs_dir: RunsDir = RUNS_DIR) -> None:
-    """Write report.html and MODEL_CARD.md of a run again; prints their paths."""
+    """Write report.html and MODEL_CARD.md of a run again; prints their paths, and what of the run is damaged."""
     from burnish.finished import Run
     from burnish.reports.html import write_report
     from burnish.reports.model_card import write_model_card
+    from burnish.reports.rundata import read_run
 
     found = Run.open(run, runs_dir)
+    for problem in read_run(found.path).problems:
+        typer.echo(f"damaged: {problem}", err=True)
     for path in (write_report(found.path), write_model_card(found.path)):
         typer.echo(path)
 
@@ -82,7 +85,7 @@ def show_results(run: Run) -> None:
     from burnish.reports.slices import slices_view
     from burnish.reports.text import moment, one_line
     from burnish.reports.views import forgetting_view, systems_view, verdict_view
-    from burnish.runs import resume_command, run_status
+    from burnish.runs import remedy, run_status
 
     data = read_run(run.path)
     status = run_status(run.path, data.run)
@@ -104,7 +107,7 @@ def show_results(run: Run) -> None:
         show(verdict_view(data.verdict))
     else:
         error = one_line(str(data.run.get("error") or "no verdict yet"))
-        show(Text.assemble((f"{status}: ", "yellow"), error), f"Go on with it: {resume_command(data.run)}")
+        show(Text.assemble((f"{status}: ", "yellow"), error), f"To go on: {remedy(run.path, data.run)}")
     for problem in data.problems:
         show(Text.assemble(("damaged: ", "yellow"), one_line(problem)))
     for name, path in (("report", run.report), ("model card", run.path / "MODEL_CARD.md"), ("adapter", run.adapter)):

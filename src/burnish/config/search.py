@@ -54,6 +54,7 @@ METHODS_OF = {  # settings that not every method has
     "lora_dropout": _LORA,
     "lora_rank_stabilised": _LORA,
     "loraplus_lr_ratio": _LORA,
+    "qlora_init": ("qlora",),
     "bottleneck_size": ("bottleneck",),
     "virtual_tokens": ("prefix_tuning", "prompt_tuning"),
 }

@@ -46,6 +46,11 @@ class TrainingConfig(Settings):
     lora_target_modules: Annotated[list[str], Field(min_length=1)] | Literal["all-linear"] = Field(
         default="all-linear", description="Names of the modules that get an adapter, or all-linear."
     )
+    qlora_init: Literal["corrected", "zero"] = Field(
+        default="corrected",
+        description="corrected: sft with qlora begins with adapters that make up for most of what 4 bits cost; zero: "
+        "with B = 0.",
+    )
     bottleneck_size: int = Field(default=64, ge=1, le=65536, description="Units of a bottleneck adapter.")
     virtual_tokens: int = Field(
         default=20, ge=1, le=1024, description="Trained tokens in front of every row (prefix and prompt tuning)."

@@ -27,12 +27,12 @@ from burnish.data.checks.suite import text_checks
 from burnish.data.checks.unfit import UnfitRows
 from burnish.data.duplicates import Hashes, conflicting, later_copies, shared
 from burnish.data.fingerprint import input_digest
-from burnish.data.formats import Format
 from burnish.data.lengths import CountTokens, Lengths
 from burnish.data.load import BadRows, FileFormat, iter_examples
 from burnish.data.pair_check import PairTally
 from burnish.data.places import KEPT, Places
 from burnish.data.reasons import told
+from burnish.data.shapes import Format
 from burnish.errors import Problem
 from burnish.records import DataReport, Example, Finding, Json, Kind, Severity, Source, Split
 

@@ -7,11 +7,11 @@ from itertools import islice
 from pathlib import Path
 
 from burnish.data.answers import Answers, joined
-from burnish.data.formats import held
 from burnish.data.instances import INSTANCES, OUTPUT, instances
 from burnish.data.leaderboard import ANSWER, FUNCTION, QUESTION
 from burnish.data.preferences import is_preference
 from burnish.data.read import read_rows
+from burnish.data.shapes import held
 from burnish.data.streams import Row
 from burnish.data.strict_json import BadJsonError, parse_json
 from burnish.data.turns import BadFieldError

@@ -12,23 +12,12 @@ from pathlib import Path
 
 from burnish.data.checks.masking import masked_problem
 from burnish.data.fingerprint import example_id
-from burnish.data.formats import (
-    TARGET_COLUMNS,
-    TEXT_COLUMNS,
-    Columns,
-    Draft,
-    Format,
-    Shape,
-    check_input,
-    conversation,
-    held,
-    take_apart,
-    tools_of,
-)
+from burnish.data.formats import Draft, check_input, conversation, take_apart, tools_of
 from burnish.data.instances import INSTANCES, INSTRUCTION, instances
 from burnish.data.leaderboard import FUNCTION, QUESTION, question_turns
 from burnish.data.preferences import COMPLETIONS, preference_shape
 from burnish.data.read import NO_ROWS, read_rows
+from burnish.data.shapes import TARGET_COLUMNS, TEXT_COLUMNS, Columns, Format, Shape, held
 from burnish.data.streams import Line, Row, Unreadable, encoding_problem, read_lines
 from burnish.data.turns import BadFieldError, nearest
 from burnish.errors import DataError, Problem

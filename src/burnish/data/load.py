@@ -9,10 +9,11 @@ from typing import NamedTuple
 
 from burnish.data.answers import Answers, joined
 from burnish.data.checks.masking import masked_problem
-from burnish.data.formats import NAME_THEM, Columns, Format, Rules, detect_shape, to_examples
+from burnish.data.formats import to_examples
 from burnish.data.places import SHOWN
 from burnish.data.prompts import is_conversation
 from burnish.data.read import container, read_rows
+from burnish.data.shapes import NAME_THEM, Columns, Format, Rules, detect_shape
 from burnish.data.streams import Row, Unreadable
 from burnish.data.targets import schema_check
 from burnish.data.turns import BadFieldError

@@ -22,10 +22,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from burnish.data.fingerprint import examples_fingerprint
-from burnish.data.formats import Format
 from burnish.data.inputs import read_inputs
 from burnish.data.load import read_examples
 from burnish.data.places import KEPT
+from burnish.data.shapes import Format
 from burnish.records import Example, Finding, Message, Source
 
 BUILT_IN_REPLAY = Path(__file__).with_name("replay.jsonl")

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from burnish.data.answers import ID
-from burnish.data.formats import Columns, Shape
 from burnish.data.leaderboard import FUNCTION
 from burnish.data.preferences import LABELS, REJECTED
+from burnish.data.shapes import Columns, Shape
 from burnish.records import Json
 
 _BESIDE = {ID, "system", "system_prompt", "tools", "functions", "parallel_tool_calls"}

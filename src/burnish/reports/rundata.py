@@ -1,7 +1,7 @@
 """Everything a report needs, read from a run folder that may be unfinished or damaged.
 
-A missing file is not a mistake: the run stopped before it. A file that cannot be read is named in `problems`,
-which the report shows: nothing is dropped in silence.
+A missing file is not a mistake where the run stopped before it. A file that cannot be read, or that was there, is
+named in `problems`, which the report shows: nothing is dropped in silence.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from burnish.reports.text import plural
 from burnish.runs import from_json
 
 Record = dict[str, Any]
+_KEPT = ("data_report.json", "split.json", "test_examples.jsonl", "evaluation.json", "verdict.json")  # when done
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,9 +141,18 @@ def read_run(run_dir: Path) -> RunData:
         calibration=_all(Calibration, evaluation.get("calibration"), problems),
         problems=list(dict.fromkeys(problems)),
     )
+    data.problems.extend(_lost(data))
     if not (data.run or data.evaluations or data.data or data.history or problems):
         raise RunError("this folder holds no run", got=str(run_dir), fix="list the runs with `burnish runs`")
     return data
+
+
+def _lost(data: RunData) -> list[str]:
+    """The files that the run must have had, by its state and its evaluation, and has no longer."""
+    names = [f"predictions/{system}.jsonl" for system in data.evaluations]
+    if data.run.get("status") == "done":
+        names += _KEPT
+    return [f"{name} is missing" for name in names if not (data.path / name).exists()]
 
 
 def _checked(cls: type[Any], value: object, name: str, problems: list[str]) -> Record:

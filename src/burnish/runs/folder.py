@@ -6,6 +6,7 @@ import hashlib
 import os
 import re
 import secrets
+import shutil
 import socket
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -214,7 +215,11 @@ def new_run(
         }
         # Filled before it gets its name, so that no run folder is without its state.
         hidden = runs_dir / f".{path.name}.{secrets.token_hex(4)}.tmp"
-        write_json(hidden / RUN_FILE, record)
+        try:
+            write_json(hidden / RUN_FILE, record)
+        except BaseException:
+            shutil.rmtree(hidden, ignore_errors=True)
+            raise
         try:
             hidden.rename(path)
         except OSError:  # another process took the name between the check and here
@@ -249,6 +254,11 @@ def read_evaluation(path: Path) -> tuple[list[Evaluation], list[Paired]]:
         [from_json(Evaluation, one, where) for one in systems.values()],
         [from_json(Paired, one, where) for one in found.get("paired", [])],
     )
+
+
+def predictions_path(folder: Path, system: str) -> Path:
+    """Where the answers of a system are kept."""
+    return folder / "predictions" / f"{system}.jsonl"
 
 
 def write_predictions(path: Path, predictions: Sequence[Prediction]) -> None:

@@ -104,6 +104,25 @@ def resume_command(record: Mapping[str, Json]) -> str:
     return f"{record.get('command') or 'burnish run TASK'} --resume"
 
 
+def remedy(run_dir: Path, record: Mapping[str, Json]) -> str:
+    """What to do about a part that a run lacks: it was lost, or is not made yet."""
+    if run_status(run_dir, record) == "done":
+        return "restore it, or run the task again"
+    return f"go on with `{resume_command(record)}`"
+
+
+def lacking(run_dir: Path, part: str, otherwise: str = "") -> RunError:
+    """The error of a part that a run lacks. part: its name. otherwise: ends the fix."""
+    record = RunFolder(run_dir).record()
+    status = run_status(run_dir, record)
+    return RunError(
+        f"the run has no {part}{'' if status == 'done' else ' yet'}",
+        got=f"status {status}",
+        where=str(run_dir),
+        fix=f"{remedy(run_dir, record)}{otherwise}",
+    )
+
+
 def _summary(path: Path) -> RunSummary:
     folder = RunFolder(path)
     try:

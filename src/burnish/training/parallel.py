@@ -6,7 +6,7 @@ process would have computed; it differs by rounding alone.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple, TypeVar
 
 import torch
@@ -100,6 +100,11 @@ class Group(NamedTuple):
         kept = torch.tensor([value], dtype=torch.float64, device=self.device)
         torch.distributed.broadcast(kept, 0)
         return float(kept)
+
+    def same(self, tensors: Iterable[Tensor]) -> None:
+        """Give every process the values of rank 0."""
+        for tensor in tensors if self.size > 1 else ():
+            torch.distributed.broadcast(tensor.data, 0)
 
     def wait(self) -> None:
         """Until all processes are here."""
