@@ -120,6 +120,13 @@ def test_other_methods_run_the_whole_line(tmp_path, method):
     record = read_json(run.path / "run.json")
     assert record["config"]["training"]["learning_rate"] > 0
     assert record["training"]["total_parameters"] > 24_000  # 4-bit weights are counted one by one
+    from burnish.models.adapters import load_tuned
+
+    corrected = method == "qlora"
+    assert (run.adapter / "lora_start.safetensors").exists() == corrected
+    if corrected:
+        run.export(tmp_path / "full", merged=False, for_full=True)
+        assert load_tuned(tmp_path / "full").quantisation is None
 
 
 def test_an_exported_model_is_whole_and_no_look_at_the_test(finished, tmp_path):

@@ -99,18 +99,26 @@ class Run:
 
         return predictor(self.path, progress or Silent(), system)(examples)
 
-    def export(self, folder: str | Path, *, merged: bool = True, progress: Progress | None = None) -> Replay | None:
+    def export(
+        self,
+        folder: str | Path,
+        *,
+        merged: bool = True,
+        for_full: bool = False,
+        progress: Progress | None = None,
+    ) -> Replay | None:
         """Write the tuned model into a new folder: all weights with the adapter in them, or the adapter alone.
 
-        Merged weights are written only when they answer held-out prompts as the tuned model does; what that replay
-        found is returned. Raises ModelError and RunError.
+        for_full: an adapter that was trained on 4-bit weights is made one for the base in full. Merged weights are
+        written only when they answer held-out prompts as the tuned model does; what that replay found is returned.
+        Raises ModelError and RunError.
         """
         from burnish.models.export import export_adapter, export_merged
         from burnish.predicting import held_out_prompts, require_tuned
 
         require_tuned(self.path)
         if not merged:
-            export_adapter(self.adapter, Path(folder))
+            export_adapter(self.adapter, Path(folder), for_full=for_full, progress=progress)
             return None
         return export_merged(self.adapter, Path(folder), held_out_prompts(self.path), progress=progress)
 

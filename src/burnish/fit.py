@@ -119,7 +119,8 @@ def attach(
         )
         if group is not None:
             group.same(parameter for parameter in model.parameters() if parameter.requires_grad)
-    return base._replace(model=model)
+        return base._replace(model=model, start=found.start)
+    return base._replace(model=model, start={})
 
 
 def train_attached(
@@ -181,7 +182,8 @@ def keep(
     if group.rank > 0:
         return Fitted(None, tuned.base_hash, about, mixture)
     temporary = Path(tempfile.mkdtemp(dir=folder, prefix=".adapter.", suffix=".tmp"))
-    write_adapter(tuned.model, tuned.tokenizer, temporary, _info(loaded.config, prepared, tuned, chat), state=state)
+    info = _info(loaded.config, prepared, tuned, chat)
+    write_adapter(tuned.model, tuned.tokenizer, temporary, info, state=state, start=tuned.start)
     return Fitted(temporary, tuned.base_hash, about, mixture)
 
 

@@ -11,11 +11,14 @@ from safetensors.torch import load_file, save_file
 from scipy.linalg import sqrtm
 from transformers import GPT2Config
 
-from burnish.models.adapters import attach_adapter
+from burnish.models.adapters import AdapterInfo, attach_adapter, load_tuned, read_info, write_adapter
 from burnish.models.corrected import CALIBRATION_TOKENS, correct_quantisation
+from burnish.models.export import export_adapter
 from burnish.models.load import load_model
 from burnish.models.quantised import dequantised
-from tiny import save_tiny, tiny_config
+from burnish.runs import commit_folder, verify_folder
+from notes import Notes
+from tiny import TEMPLATE, save_tiny, tiny_config
 
 DRAW = torch.Generator().manual_seed(7)
 ROWS = [torch.randint(3, 300, (length,), generator=DRAW).tolist() for length in (40, 31, 17, 25)]
@@ -143,6 +146,38 @@ def test_a_rank_above_the_tokens_fills_what_there_is(base):
     model = attached(base, r=16)
     assert correct_quantisation(model, [ROWS[0][:5]]).left < 1e-4
     assert all(torch.isfinite(update(layer)).all() for layer in layers_of(model).values())
+
+
+@pytest.mark.parametrize("stabilised", [False, True])
+@pytest.mark.parametrize("begun", ["corrected", "zero"])
+def test_an_adapter_for_the_base_in_full_is_what_training_changed(tmp_path, begun, stabilised):
+    base = str(save_tiny(tmp_path / "base"))
+    loaded = load_model(base, dtype="float32", quantise="nf4")
+    model = attach_adapter(loaded.model, method="qlora", r=4, seed=1, rank_stabilised=stabilised)
+    start = correct_quantisation(model, ROWS).start if begun == "corrected" else {}
+    before = {name: update(layer).detach() for name, layer in layers_of(model).items()}
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if "lora_" in name:
+                draw = torch.Generator().manual_seed(len(name))
+                parameter += 0.05 * torch.randn(parameter.shape, generator=draw)
+    info = AdapterInfo(
+        base, loaded.base_hash, "float32", "", "short", {}, (), TEMPLATE, (), "qlora", loaded.quantisation
+    )
+    (tmp_path / "writing").mkdir()
+    write_adapter(model, loaded.tokenizer, tmp_path / "writing", info, start=start)
+    commit_folder(tmp_path / "writing", tmp_path / "adapter")
+    notes = Notes()
+    export_adapter(tmp_path / "adapter", tmp_path / "same", progress=notes)
+    assert any("--for-full-base" in line for line in notes.lines)
+    assert read_info(tmp_path / "same").quantisation == "nf4"
+    assert export_adapter(tmp_path / "adapter", tmp_path / "out", for_full=True).quantisation is None
+    assert verify_folder(tmp_path / "out") == []
+    exported = load_tuned(tmp_path / "out")
+    assert exported.quantisation is None
+    for name, layer in layers_of(exported.model).items():
+        changed = update(layers_of(model)[name]) - before[name]
+        torch.testing.assert_close(update(layer), changed, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.model

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from burnish.cli.options import RUNS_DIR, AsJson, Quiet, RunsDir
+from burnish.errors import ConfigError
 
 
 def export(
@@ -18,6 +19,13 @@ def export(
     merged: Annotated[
         bool, typer.Option("--merged/--adapter", help="All weights with the adapter in them, or the adapter alone.")
     ] = True,
+    for_full: Annotated[
+        bool,
+        typer.Option(
+            "--for-full-base",
+            help="With --adapter: make an adapter that was trained on 4-bit weights one for the base in full.",
+        ),
+    ] = False,
     as_json: AsJson = False,
     quiet: Quiet = False,
     runs_dir: RunsDir = RUNS_DIR,
@@ -32,9 +40,13 @@ def export(
     from burnish.finished import Run
     from burnish.reports.terminal import TerminalProgress
 
+    if for_full and merged:
+        raise ConfigError(
+            "merged weights need no base", got="--for-full-base", where="the command line", fix="add --adapter"
+        )
     found = Run.open(run, runs_dir)
     with TerminalProgress(quiet=quiet) as progress:
-        replay = found.export(out, merged=merged, progress=progress)
+        replay = found.export(out, merged=merged, for_full=for_full, progress=progress)
     if as_json:
         print_json({"run_id": found.run_id, "folder": str(out), "replay": replay and replay._asdict()})
         return

@@ -17,6 +17,7 @@ from burnish.models.bottleneck import (
     load_bottleneck,
     write_config,
 )
+from burnish.models.corrected import START_FILE
 from burnish.models.fused_layers import fuse_layers
 from burnish.models.load import Loaded, load_model, quiet_transformers
 from burnish.models.lora_linear import fuse_lora
@@ -27,6 +28,7 @@ from burnish.progress import Progress
 from burnish.runs import MANIFEST, verify_folder
 
 INFO_FILE = "burnish.json"
+WEIGHTS_FILE = "adapter_model.safetensors"
 Method = Literal["lora", "qlora", "dora", "ia3", "bottleneck", "prefix_tuning", "prompt_tuning", "full"]
 METHODS: tuple[Method, ...] = get_args(Method)
 QUANTISATION: dict[Method, Quantisation] = {"qlora": "nf4"}  # what the base is brought to; others leave it as it is
@@ -258,12 +260,18 @@ def _is_peft(model: Any) -> bool:
 
 
 def write_adapter(
-    model: Any, tokenizer: Any, folder: Path, info: AdapterInfo, state: dict[str, torch.Tensor] | None = None
+    model: Any,
+    tokenizer: Any,
+    folder: Path,
+    info: AdapterInfo,
+    state: dict[str, torch.Tensor] | None = None,
+    start: Mapping[str, torch.Tensor] | None = None,
 ) -> None:
     """Write what was trained into an existing folder, with the chat template and AdapterInfo.
 
     An adapter: safetensors and its settings, as peft reads them. A fully trained model: a folder that transformers
-    reads, tokenizer included. state: `adapter_state`, where it was gathered before.
+    reads, tokenizer included. state: `adapter_state`, where it was gathered before. start: what a LoRA adapter began
+    with, where that was not B = 0.
     """
     from safetensors.torch import save_file
 
@@ -276,12 +284,19 @@ def write_adapter(
             model.save_pretrained(folder, state_dict=state)
             tokenizer.save_pretrained(folder)
     else:
-        save_file(state or adapter_state(model), folder / "adapter_model.safetensors", metadata={"format": "pt"})
+        save_file(state or adapter_state(model), folder / WEIGHTS_FILE, metadata={"format": "pt"})
+        if start:
+            save_file(dict(start), folder / START_FILE, metadata={"format": "pt"})
         if info.method == "bottleneck":
             write_config(model, folder, info.base_model)
         else:
             _write_peft_config(model.peft_config["default"].to_dict(), folder, info.base_model)
     (folder / "chat_template.jinja").write_text(info.chat_template, encoding="utf-8")
+    write_info(folder, info)
+
+
+def write_info(folder: Path, info: AdapterInfo) -> None:
+    """burnish.json of an adapter's folder."""
     about = json.dumps(info._asdict(), indent=2, ensure_ascii=False)
     (folder / INFO_FILE).write_text(about, encoding="utf-8")
 

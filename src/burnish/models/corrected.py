@@ -6,11 +6,14 @@ bring its output nearest to that of the weights in full (Zhang et al. 2024, "QER
 weights E = W - Q and inputs X these are B A = U Uᵀ E, where U holds the r leading left singular vectors of E Xᵀ:
 inputs lie in few directions, so that a small rank repairs most of the output, though little of E. Nothing else is
 new: Q is the plain 4-bit base, and what the adapter began with is in the adapter.
+
+On weights in full that beginning would be an error of its own. What training changed is B A - B0 A0, an adapter of
+twice the rank (`for_full_weights`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,6 +23,7 @@ from torch import Tensor
 
 from burnish.models.quantised import dequantised, is_quantised
 
+START_FILE = "lora_start.safetensors"  # in the adapter's folder: A0 and B0
 CALIBRATION_TOKENS = 1024  # of training rows that go through the model once
 _SPARE = 8  # further directions of the randomised decomposition (Halko et al. 2011, section 4.3)
 _LARGEST_ERROR = 0.3  # of a weight's norm: 4 bits cost a tenth; anything else was read under a wrong name
@@ -27,11 +31,15 @@ _ADAPTER = "default"
 
 
 class Corrected(NamedTuple):
-    """layers: how many of them were corrected, of `of`. left: of the squared error of their outputs on the rows."""
+    """layers: how many of them were corrected, of `of`. left: of the squared error of their outputs on the rows.
+
+    start: copies of their A and B, on the CPU, under the names that they have in the adapter's file.
+    """
 
     layers: int
     of: int
     left: float
+    start: dict[str, Tensor]
 
 
 def correct_quantisation(model: Any, rows: Sequence[Sequence[int]], *, seed: int = 0) -> Corrected:
@@ -44,9 +52,10 @@ def correct_quantisation(model: Any, rows: Sequence[Sequence[int]], *, seed: int
     """
     layers = {name: module for name, module in model.named_modules() if _correctable(module)}
     errors: list[tuple[float, float]] = []
+    start: dict[str, Tensor] = {}
     ids, mask = _batch(rows, next(model.parameters()).device)
     if not layers or not ids.numel():
-        return Corrected(0, len(layers), 1.0)
+        return Corrected(0, len(layers), 1.0, start)
     training = model.training
     model.eval()
     with ExitStack() as stack, torch.no_grad(), torch.random.fork_rng():
@@ -58,13 +67,35 @@ def correct_quantisation(model: Any, rows: Sequence[Sequence[int]], *, seed: int
                 weight = full(f"{name.removeprefix('base_model.model.')}.weight")
                 if (found := _correct(layer, args[0][mask], weight)) is not None:
                     errors.append(found)
+                    start.update(_named(name, layer))
 
             handle = layer.register_forward_pre_hook(correct)
             stack.callback(handle.remove)
         model(input_ids=ids, attention_mask=mask.long(), use_cache=False, logits_to_keep=1)
     model.train(training)
     before, after = (sum(each) for each in zip(*errors, strict=True)) if errors else (1.0, 1.0)
-    return Corrected(len(errors), len(layers), after / before)
+    return Corrected(len(errors), len(layers), after / before, start)
+
+
+def for_full_weights(trained: Mapping[str, Tensor], start: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The adapter's tensors with what training changed alone, B A - B0 A0, at twice the rank.
+
+    trained, start: by their names in the adapter's file. Layers that began with B = 0 get zeros.
+    """
+    found = {}
+    for name, tensor in trained.items():
+        began = start.get(name, torch.zeros_like(tensor))
+        of_b = ".lora_B." in name
+        found[name] = torch.cat([tensor, -began if of_b else began], dim=1 if of_b else 0).contiguous()
+    return found
+
+
+def _named(name: str, layer: Any) -> dict[str, Tensor]:
+    """Copies of a layer's A and B, as peft names them in files."""
+    return {
+        f"{name}.{part}.weight": getattr(layer, part)[_ADAPTER].weight.detach().cpu().clone()
+        for part in ("lora_A", "lora_B")
+    }
 
 
 def _correctable(module: Any) -> bool:

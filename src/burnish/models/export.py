@@ -7,6 +7,8 @@ models that are good in training and garbage after a merge are among the commone
 
 from __future__ import annotations
 
+import json
+import math
 import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -18,8 +20,17 @@ import torch
 from torch import Tensor
 
 from burnish.errors import ModelError, RunError
-from burnish.models.adapters import AdapterInfo, load_adapter, load_tuned, read_info, write_adapter
+from burnish.models.adapters import (
+    WEIGHTS_FILE,
+    AdapterInfo,
+    load_adapter,
+    load_tuned,
+    read_info,
+    write_adapter,
+    write_info,
+)
 from burnish.models.chat import Chat
+from burnish.models.corrected import START_FILE, for_full_weights
 from burnish.models.generate import Engine, Request
 from burnish.models.load import Loaded, load_model
 from burnish.models.merge import UNMERGEABLE, merge_adapter
@@ -90,15 +101,47 @@ def export_merged(
     return Replay(len(prompts), len(prompts) - len(differing), widest, tolerance)
 
 
-def export_adapter(adapter: Path, out: Path) -> AdapterInfo:
-    """Copy the trained folder as it is, whole or not at all. Raises RunError."""
+def export_adapter(
+    adapter: Path, out: Path, *, for_full: bool = False, progress: Progress | None = None
+) -> AdapterInfo:
+    """Copy the trained folder as it is, whole or not at all. Raises RunError.
+
+    for_full: of a qlora adapter, make it one for the base in full: without the correction of the 4-bit weights that
+    it began with, which takes twice the rank. Others are for that base anyway.
+    """
     info = _checked(adapter, out)
     with _beside(out) as folder:
         for path in adapter.iterdir():
             if path.name != MANIFEST:
                 shutil.copyfile(path, folder / path.name)
+        if for_full and info.quantisation and not info.whole:
+            info = info._replace(quantisation=None)
+            _make_for_full(folder, info)
+        elif info.quantisation and progress is not None:
+            progress.notice(
+                f"the adapter was trained on a base in {info.quantisation} (4 bits, double quantisation) and is for "
+                "that base; for the base in full: --for-full-base"
+            )
         commit_folder(folder, out)
     return info
+
+
+def _make_for_full(folder: Path, info: AdapterInfo) -> None:
+    """Change a copied qlora adapter into one for the base in full."""
+    from safetensors.torch import load_file, save_file
+
+    write_info(folder, info)
+    start = folder / START_FILE
+    if not start.exists():
+        return  # it began with B = 0
+    weights, settings = folder / WEIGHTS_FILE, folder / "adapter_config.json"
+    save_file(for_full_weights(load_file(weights), load_file(start)), weights, metadata={"format": "pt"})
+    start.unlink()
+    config = json.loads(settings.read_text(encoding="utf-8"))
+    # The scale stays: alpha / r, or alpha / √r.
+    config["lora_alpha"] *= math.sqrt(2) if config["use_rslora"] else 2
+    config["r"] *= 2
+    settings.write_text(json.dumps(config, indent=2, sort_keys=True), encoding="utf-8")
 
 
 def _checked(adapter: Path, out: Path) -> AdapterInfo:

@@ -9,7 +9,7 @@ import os
 import shutil
 import tempfile
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, redirect_stderr
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -28,7 +28,8 @@ from burnish.progress import Progress, Silent
 class Loaded(NamedTuple):
     """A model ready to use. base_hash: SHA-256 over the weight files, which adapters are checked against.
 
-    quantisation: what its linear layers were brought to when loaded, None for nothing.
+    quantisation: what its linear layers were brought to when loaded, None for nothing. start: of an adapter that is
+    trained on it, the tensors that it began with (models/corrected.py); empty where that is B = 0.
     """
 
     model: Any
@@ -38,6 +39,7 @@ class Loaded(NamedTuple):
     device: str
     dtype: torch.dtype
     quantisation: Quantisation | None = None
+    start: Mapping[str, torch.Tensor] = {}
 
 
 def load_model(
