@@ -5,9 +5,10 @@
 qlora begins corrected (models/corrected.py), as Burnish does it; plain begins as QLoRA does, on what 4 bits have
 left.
 
-Each runs in a process of its own, so that one's memory is not the other's. Peak memory is the process's highest
-resident size, loading included; linear_mb is the size of the linear layers themselves, scales included. No times:
-the two differ in what they compute, and this says nothing of speed.
+served: the validation loss, row by row, of what was trained: on its own base, on the base in full as it is, and as
+`burnish export --for-full-base` makes it for that. Each runs in a process of its own, so that one's memory is not the
+other's. Peak memory is the process's highest resident size, loading included; linear_mb is the size of the linear
+layers themselves, scales included. No times: they differ in what they compute, and this says nothing of speed.
 """
 
 from __future__ import annotations
@@ -102,7 +103,8 @@ def _side(side: Literal["lora", "qlora", "plain"], work: dict[str, Any]) -> dict
     import psutil
 
     import burnish
-    from burnish.models.corrected import correct_quantisation
+    from burnish.models.adapters import adapter_state
+    from burnish.models.corrected import correct_quantisation, for_full_weights
     from burnish.training.encode import tail_item
     from burnish.training.loop import peak_memory_mb
 
@@ -120,20 +122,51 @@ def _side(side: Literal["lora", "qlora", "plain"], work: dict[str, Any]) -> dict
             tail_item(tokens, prompt, 1.0, burnish.Source(part, i)) for i, (tokens, prompt) in enumerate(work[part])
         ]
 
+    start: dict[str, Any] = {}
     if side == "qlora":
-        correct_quantisation(model, [tokens for tokens, _ in work["rows"]], seed=0)
+        start = correct_quantisation(model, [tokens for tokens, _ in work["rows"]], seed=0).start
     with tempfile.TemporaryDirectory() as folder:
         result = burnish.train(
             model, rows("rows"), rows("validation"), settings=settings, seed=0, device=base.device,
             folder=Path(folder), metric=None, metric_name="", progress=burnish.Silent(),
         )  # fmt: skip
-    return {
+    found = {
         "losses": [line["loss"] for line in result.history if "loss" in line],
         "validation_loss": result.history[-1]["validation_loss"],
         "loaded_mb": round(loaded_mb),
         "peak_mb": round(peak_memory_mb(base.device)),
         "linear_mb": round(linear / 2**20, 1),
     }
+    state = adapter_state(model)
+    served = {"own_base": _loss(model, work["validation"])}
+    if method == "qlora":
+        served["full_base"] = _on_full_base(work, settings, state, 1)
+        served["full_base_exported_for_it"] = _on_full_base(work, settings, for_full_weights(state, start), 2)
+    return found | {"served": {where: round(loss, 4) for where, loss in served.items()}}
+
+
+def _on_full_base(work: dict[str, Any], settings: Any, state: dict[str, Any], times: int) -> float:
+    """Validation loss of an adapter, of `times` the rank, on the base in full."""
+    import burnish
+    from burnish.models.adapters import restore_adapter_state
+
+    base = burnish.load_model(work["model"], dtype=work["dtype"])
+    model = burnish.attach_adapter(base.model, r=times * settings.lora_r, alpha=times * settings.lora_alpha)
+    restore_adapter_state(model, state)
+    return _loss(model.eval(), work["validation"])
+
+
+def _loss(model: Any, rows: list[list[Any]]) -> float:
+    """Mean loss of the labelled tokens, row by row."""
+    import torch
+
+    total, count = 0.0, 0
+    with torch.inference_mode():
+        for tokens, first in rows:
+            scores = model(input_ids=torch.tensor([tokens])).logits[0, first - 1 : -1].float()
+            total += float(torch.nn.functional.cross_entropy(scores, torch.tensor(tokens[first:]), reduction="sum"))
+            count += len(tokens) - first
+    return total / count
 
 
 def _linear_bytes(model: Any) -> int:
@@ -175,6 +208,9 @@ def _compared(found: dict[str, dict[str, Any]]) -> dict[str, Any]:
         ],
         "all_steps": beside({side: mean(one["losses"]) for side, one in found.items()}),
         "validation_loss": beside({side: one["validation_loss"] for side, one in found.items()}),
+        "served": {
+            side: {key: round(value, 4) for key, value in one["served"].items()} for side, one in found.items()
+        },
         "memory_mb": {
             name: {side: one[name] for side, one in found.items()} for name in ("loaded_mb", "peak_mb", "linear_mb")
         },
