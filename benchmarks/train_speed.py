@@ -1,11 +1,15 @@
 """Burnish and its peers train on the same token sequences, one after the other: speed, memory, loss.
 
     python benchmarks/train_speed.py benchmarks/tasks/banking77.yaml --prompt full --batch 8 --steps 6 --peers trl
+    python benchmarks/train_speed.py … --peers trl llamafactory --llamafactory-python FOLDER/bin/python
 
 Each runs in a process of its own, so that one's memory is not the other's. Both get the task's examples already
 rendered and tokenised, in the same batches, the same model, adapter and first adapter weights, rate and number of
 steps, and a validation set of examples that neither trains on, measured by the same code afterwards: the losses are
 equal but for rounding. The first steps (--warmup) are not timed.
+
+LLaMA-Factory wants other versions than Burnish, so it lives in an environment of its own (benchmarks/README.md says
+how one is made) and is given the same token ids, labels and first adapter; its memory is that of its own process.
 """
 
 from __future__ import annotations
@@ -25,7 +29,7 @@ from itertools import chain, count, islice
 from pathlib import Path
 from typing import Any
 
-PEERS = ("trl",)
+PEERS = ("trl", "llamafactory")
 SEED = 0
 
 
@@ -44,6 +48,7 @@ def main() -> None:
     parser.add_argument("--prompt", choices=("short", "full"), help="overrides training.prompt")
     parser.add_argument("--dtype", choices=("auto", "float32", "bfloat16"), default="auto")
     parser.add_argument("--peers", nargs="*", default=["trl"], choices=PEERS)
+    parser.add_argument("--llamafactory-python", default="", metavar="PYTHON", help="of the environment that has it")
     parser.add_argument("--validation", type=int, default=32, help="examples for the loss afterwards (default 32)")
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--side", help=argparse.SUPPRESS)
@@ -51,14 +56,18 @@ def main() -> None:
     if arguments.side:
         _side(arguments.side, arguments.task)
         return
+    if "llamafactory" in arguments.peers and (not arguments.llamafactory_python or arguments.objective != "sft"):
+        parser.error("llamafactory needs --llamafactory-python, and --objective sft")
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder) / "work.json"
         work.write_text(json.dumps(_work(arguments)), encoding="utf-8")
         measured = {side: _run(side, work) for side in ("burnish", *arguments.peers)}
     if arguments.peers:
-        measured["ratio"] = round(
-            measured["burnish"]["examples_per_s"] / measured[arguments.peers[0]]["examples_per_s"], 2
-        )
+        ours = measured["burnish"]["examples_per_s"]
+        ratios = {peer: round(ours / measured[peer]["examples_per_s"], 2) for peer in arguments.peers}
+        measured["ratio"] = ratios[arguments.peers[0]]
+        if len(ratios) > 1:
+            measured["ratios"] = ratios
     measured["machine"] = _machine(measured["burnish"].pop("dtype"), arguments.peers)
     for peer in arguments.peers:
         measured[peer].pop("dtype")
@@ -94,6 +103,7 @@ def _work(arguments: argparse.Namespace) -> dict[str, Any]:
         "validation": items(list(prepared.split.validation)[: arguments.validation]),
         "batch": arguments.batch,
         "peer_batch": arguments.peer_batch or arguments.batch,
+        "llamafactory_python": arguments.llamafactory_python,
         "steps": arguments.steps,
         "warmup": arguments.warmup,
         "rate": training.learning_rate,
@@ -133,10 +143,8 @@ def _run(side: str, work: Path) -> dict[str, Any]:
 def _side(name: str, path: Path) -> None:
     work = json.loads(path.read_text(encoding="utf-8"))
     work["rows"], work["validation"] = _items(work["rows"]), _items(work["validation"])
-    seconds, model, dtype = {"burnish": _burnish, "trl": _trl}[name](work)
-    from burnish.training.loop import peak_memory_mb
-
-    peak = peak_memory_mb(str(model.device.type))
+    sides = {"burnish": _burnish, "trl": _trl, "llamafactory": _llamafactory}
+    seconds, model, dtype, peak = sides[name](work)
     timed = seconds[work["warmup"] :]
     per_step = sum(timed) / len(timed)
     rows = work["rows"]
@@ -156,10 +164,11 @@ def _side(name: str, path: Path) -> None:
     )
 
 
-def _burnish(work: dict[str, Any]) -> tuple[list[float], Any, str]:
-    """Seconds of each optimizer step, and the trained model."""
+def _burnish(work: dict[str, Any]) -> tuple[list[float], Any, str, float]:
+    """Seconds of each optimizer step, the trained model, its number format, and peak memory in MB."""
     import burnish
     from burnish.runs import read_jsonl
+    from burnish.training.loop import peak_memory_mb
 
     base = burnish.load_model(work["model"], dtype=work["dtype"])
     model = _adapted(base.model, work)
@@ -189,7 +198,7 @@ def _burnish(work: dict[str, Any]) -> tuple[list[float], Any, str]:
     if work["objective"] != "sft":
         once = max(0.0, first[0] - began - ends[0])
         ends = [seconds + once * work["batch"] / len(work["rows"]) for seconds in ends]
-    return ends, model, str(base.dtype).removeprefix("torch.")
+    return ends, model, str(base.dtype).removeprefix("torch."), peak_memory_mb(base.device)
 
 
 def _adapted(model: Any, work: dict[str, Any]) -> Any:
@@ -209,12 +218,13 @@ def _in_order(rows: list[Any], batch: int, steps: int) -> list[Any]:
     return [rows[place] for place in islice(chain.from_iterable(every), batch * steps)]
 
 
-def _trl(work: dict[str, Any]) -> tuple[list[float], Any, str]:
+def _trl(work: dict[str, Any]) -> tuple[list[float], Any, str, float]:
     """As above with TRL's trainer, without gradient checkpointing, in the number format that Burnish takes."""
     from transformers import TrainerCallback
     from trl_peer import trl_trainer
 
     import burnish
+    from burnish.training.loop import peak_memory_mb
 
     base = burnish.load_model(work["model"], dtype=work["dtype"])
     base.model.set_attn_implementation("sdpa")
@@ -246,7 +256,47 @@ def _trl(work: dict[str, Any]) -> tuple[list[float], Any, str]:
             callbacks=[Clock()],
         )
         trainer.train()
-    return seconds, trainer.model, str(base.dtype).removeprefix("torch.")
+    return seconds, trainer.model, str(base.dtype).removeprefix("torch."), peak_memory_mb(base.device)
+
+
+def _llamafactory(work: dict[str, Any]) -> tuple[list[float], Any, str, float]:
+    """As above with LLaMA-Factory's own command, in its own environment."""
+    from peft import PeftModel
+    from trl_peer import sft_rows
+
+    import burnish
+
+    base = burnish.load_model(work["model"], dtype=work["dtype"])
+    dtype = str(base.dtype).removeprefix("torch.")
+    name = base.model.config._name_or_path
+    with tempfile.TemporaryDirectory() as folder:
+        first, out, given = Path(folder) / "first", Path(folder) / "out", Path(folder) / "given.json"
+        _adapted(base.model, work).save_pretrained(first)
+        settings = {
+            "model": name,
+            "adapter": str(first),
+            "rows": sft_rows(_in_order(work["rows"], work["batch"], work["steps"])),
+            "batch": work["peer_batch"],
+            "accumulate": max(1, work["batch"] // work["peer_batch"]),
+            "steps": work["steps"],
+            "rate": work["rate"],
+            "dtype": dtype,
+            "gpu": base.device == "cuda",
+            "out": str(out),
+        }
+        given.write_text(json.dumps(settings), encoding="utf-8")
+        base = base._replace(model=None)  # the memory is for the other process
+        script = Path(__file__).with_name("llamafactory_peer.py")
+        done = subprocess.run(
+            [work["llamafactory_python"], str(script), str(given)], capture_output=True, text=True, check=False
+        )
+        if done.returncode:
+            sys.exit(f"{done.stdout[-1000:]}\n{done.stderr[-3000:]}")
+        found = json.loads(done.stdout.splitlines()[-1])
+        print(f"llamafactory: {found['versions']}", file=sys.stderr)
+        plain = burnish.load_model(work["model"], dtype=work["dtype"]).model
+        model = PeftModel.from_pretrained(plain, str(out))
+    return found["seconds"], model, dtype, found["peak_mb"]
 
 
 def _loss(model: Any, items: list[Any], objective: str) -> float:
@@ -288,7 +338,10 @@ def _machine(dtype: str, peers: list[str]) -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
         "dtype": dtype,
-        **{name: version(name) for name in ("torch", "transformers", "peft", *peers)},
+        **{
+            name: version(name)
+            for name in ("torch", "transformers", "peft", *(peer for peer in peers if peer == "trl"))
+        },
     }
 
 
