@@ -13,7 +13,9 @@ import json
 import os
 import sys
 import time
+from importlib.machinery import ModuleSpec
 from importlib.metadata import version
+from importlib.util import module_from_spec
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,10 @@ os.environ |= {"DISABLE_VERSION_CHECK": "1", "HF_HUB_OFFLINE": "1", "WANDB_DISAB
 
 def main() -> None:
     """Train, print."""
+    try:
+        import torchaudio  # noqa: F401
+    except (ImportError, OSError):  # wheels from PyPI are for CUDA; it is asked for audio alone
+        sys.modules["torchaudio"] = module_from_spec(ModuleSpec("torchaudio", None))
     from datasets import Dataset, DatasetDict
     from llamafactory.train.tuner import run_exp
     from transformers import TrainerCallback
