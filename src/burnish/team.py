@@ -114,8 +114,7 @@ def _joined(place: Place, allow_bad_rows: int) -> Iterator[Together]:
 
     def train(loaded: LoadedTask, prepared: Prepared, run_dir: Path, progress: Progress) -> Fitted:
         joined.announce(job_of(loaded, run_dir, allow_bad_rows))
-        sharded = loaded.config.training.sharding != "none"
-        with meeting(place, sharded=sharded, store=joined.store) as group:
+        with meeting(place, sharded=loaded.config.training.sharded, store=joined.store) as group:
             return fit(loaded, prepared, run_dir, progress, group=group)
 
     led: list[Path] = []

@@ -45,7 +45,7 @@ def take_part(job: dict[str, Any], place: Place, progress: Progress, store: Any 
     prepared = prepare(loaded, allow_bad_rows=job["allow_bad_rows"])
     _check_same_rows(prepared, run_dir)
     prepared = prepared._replace(extras=answered(prepared.extras, run_dir / ANSWERS))
-    with meeting(place, sharded=config.training.sharding != "none", store=store) as group:
+    with meeting(place, sharded=config.training.sharded, store=store) as group:
         return fit(loaded, prepared, run_dir, progress, group=group)
 
 

@@ -300,7 +300,7 @@ def _check_optimizer(config: TaskConfig, report: Report) -> None:
         what = f"method {training.method} has no B matrices, which LoRA+ gives a rate of their own"
         fix = f"delete it, or set method: {two_matrices[0]}"
         report(("training", "loraplus_lr_ratio"), what, training.loraplus_lr_ratio, fix)
-    if training.optimizer == "adamw_8bit" and training.sharding != "none":
+    if training.optimizer == "adamw_8bit" and training.sharded:
         what = "8-bit moments are not cut over processes"
         fix = "use training.optimizer: adamw, or training.sharding: none"
         report(("training", "optimizer"), what, training.optimizer, fix)
@@ -308,7 +308,7 @@ def _check_optimizer(config: TaskConfig, report: Report) -> None:
 
 def _check_rest(config: TaskConfig, report: Report) -> None:
     training = config.training
-    if training.sharding != "none" and training.method not in SHARDED_METHODS:
+    if training.sharded and training.method not in SHARDED_METHODS:
         what = f"weights are not cut over processes with method {training.method}"
         fix = f"use training.sharding: none, or training.method: {', '.join(SHARDED_METHODS)}"
         report(("training", "sharding"), what, training.sharding, fix)

@@ -113,6 +113,11 @@ class TrainingConfig(Settings):
     checkpoint_steps: int = Field(default=50, ge=1, description="Steps between checkpoints.")
     keep_checkpoints: int = Field(default=2, ge=1, description="Newest checkpoints kept beside the best.")
 
+    @property
+    def sharded(self) -> bool:
+        """Whether each of several processes holds a part of something."""
+        return self.sharding != "none"
+
     @model_validator(mode="before")
     @classmethod
     def _null_rate_is_none_given(cls, value: Any) -> Any:
