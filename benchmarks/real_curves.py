@@ -14,7 +14,7 @@ from __future__ import annotations
 import argparse
 import itertools
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -87,11 +87,8 @@ def main() -> None:
     arguments = parser.parse_args()
     if arguments.collect:
         found = collect(arguments.collect)
-        tasks = {curve.task for curve in found}
-        kept = [curve for curve in known_curves() if curve.task not in tasks]
-        curves = sorted([*kept, *found], key=lambda curve: (curve.task, curve.system != "tuned"))
-        DATA.write_text("[\n" + ",\n".join(f" {dumps(curve)}" for curve in curves) + "\n]\n", encoding="utf-8")
-        print(f"{len(found)} curves taken, {len(kept)} kept: {DATA}")
+        DATA.write_text("[\n" + ",\n".join(f" {dumps(curve)}" for curve in joined(known_curves(), found)) + "\n]\n")
+        print(f"{len(found)} curves: {DATA}")
         return
     curves = known_curves()
     if arguments.priors:
@@ -133,6 +130,19 @@ def collect(runs: Path) -> list[RealCurve]:
                 points = tuple((rows, tuple(values)) for rows, values in sorted(by_rows.items()))
                 found.append(RealCurve(task, system, advice["metric"], advice["examples"], points))
     return found
+
+
+def joined(known: Sequence[RealCurve], new: Sequence[RealCurve]) -> list[RealCurve]:
+    """Curves of both; where both have one of a task and system on as many examples, its sizes from both, new ones
+    first."""
+    found = {(curve.task, curve.system): curve for curve in known}
+    for curve in new:
+        before = found.get((curve.task, curve.system))
+        points = dict(curve.points)
+        if before is not None and (before.metric, before.examples) == (curve.metric, curve.examples):
+            points = dict(before.points) | points
+        found[curve.task, curve.system] = replace(curve, points=tuple(sorted(points.items())))
+    return sorted(found.values(), key=lambda curve: (curve.task, curve.system != "tuned"))
 
 
 def known_curves() -> list[RealCurve]:
