@@ -13,6 +13,7 @@ import json
 import os
 import sys
 import time
+from importlib import import_module
 from importlib.machinery import ModuleSpec
 from importlib.metadata import version
 from importlib.util import module_from_spec
@@ -25,7 +26,7 @@ os.environ |= {"DISABLE_VERSION_CHECK": "1", "HF_HUB_OFFLINE": "1", "WANDB_DISAB
 def main() -> None:
     """Train, print."""
     try:
-        import torchaudio  # noqa: F401
+        import_module("torchaudio")
     except (ImportError, OSError):  # wheels from PyPI are for CUDA; it is asked for audio alone
         sys.modules["torchaudio"] = module_from_spec(ModuleSpec("torchaudio", None))
     from datasets import Dataset, DatasetDict
