@@ -9,7 +9,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from scipy.linalg import sqrtm
-from transformers import GPT2Config
+from transformers import GPT2Config, Qwen2MoeConfig
 
 from burnish.models.adapters import AdapterInfo, attach_adapter, load_tuned, read_info, write_adapter
 from burnish.models.corrected import CALIBRATION_TOKENS, correct_quantisation
@@ -106,6 +106,23 @@ def test_padding_is_nothing_that_was_read(base):
     """8 tokens of two rows and rank 8: all of the error on these tokens is mended. Padding would take directions."""
     model = attached(base)
     found = correct_quantisation(model, [ROWS[0][:6], ROWS[1][:2]])
+    assert found.left < 1e-4
+
+
+def test_layers_that_are_given_flat_inputs(tmp_path):
+    """The shared expert of a mixture sees [tokens, hidden], without its rows."""
+    config = Qwen2MoeConfig(
+        vocab_size=304, hidden_size=64, intermediate_size=96, moe_intermediate_size=64,
+        shared_expert_intermediate_size=64, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2,
+        num_experts=4, num_experts_per_tok=2, max_position_embeddings=128, bos_token_id=1, eos_token_id=2,
+        pad_token_id=0,
+    )  # fmt: skip
+    names = ["q_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
+    model = attached(str(save_tiny(tmp_path, config)), target_modules=names)
+    shared = {name for name in layers_of(model) if "shared_expert." in name}
+    found = correct_quantisation(model, [ROWS[0][:6], ROWS[1][:2]])
+    assert len(shared) == 6
+    assert {f"{name}.lora_A.weight" for name in shared} <= found.start.keys()
     assert found.left < 1e-4
 
 

@@ -21,6 +21,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from burnish.models.padding import padded
 from burnish.models.quantised import dequantised, is_quantised
 
 START_FILE = "lora_start.safetensors"  # in the adapter's folder: A0 and B0
@@ -53,7 +54,7 @@ def correct_quantisation(model: Any, rows: Sequence[Sequence[int]], *, seed: int
     layers = {name: module for name, module in model.named_modules() if _correctable(module)}
     errors: list[tuple[float, float]] = []
     start: dict[str, Tensor] = {}
-    ids, mask = _batch(rows, next(model.parameters()).device)
+    ids, mask = padded(_first(rows), next(model.parameters()).device)
     if not layers or not ids.numel():
         return Corrected(0, len(layers), 1.0, start)
     training = model.training
@@ -65,7 +66,7 @@ def correct_quantisation(model: Any, rows: Sequence[Sequence[int]], *, seed: int
 
             def correct(layer: Any, args: tuple[Any, ...], name: str = name) -> None:
                 weight = full(f"{name.removeprefix('base_model.model.')}.weight")
-                if (found := _correct(layer, args[0][mask], weight)) is not None:
+                if (found := _correct(layer, _read(args[0], mask), weight)) is not None:
                     errors.append(found)
                     start.update(_named(name, layer))
 
@@ -104,8 +105,8 @@ def _correctable(module: Any) -> bool:
     return isinstance(module, LoraLayer) and is_quantised(module.base_layer) and _ADAPTER in module.lora_A
 
 
-def _batch(rows: Sequence[Sequence[int]], device: torch.device) -> tuple[Tensor, Tensor]:
-    """The first rows as token ids [rows, longest], padded at their ends, and where they hold tokens."""
+def _first(rows: Sequence[Sequence[int]]) -> list[Sequence[int]]:
+    """The first CALIBRATION_TOKENS of the rows; the last of them may be cut."""
     taken: list[Sequence[int]] = []
     left = CALIBRATION_TOKENS
     for row in rows:
@@ -113,13 +114,16 @@ def _batch(rows: Sequence[Sequence[int]], device: torch.device) -> tuple[Tensor,
             break
         taken.append(row[:left])
         left -= len(row)
-    longest = max(map(len, taken), default=0)
-    ids = torch.zeros(len(taken), longest, dtype=torch.long)
-    mask = torch.zeros(len(taken), longest, dtype=torch.bool)
-    for place, row in enumerate(taken):
-        ids[place, : len(row)] = torch.tensor(row)
-        mask[place, : len(row)] = True
-    return ids.to(device), mask.to(device)
+    return taken
+
+
+def _read(inputs: Tensor, mask: Tensor) -> Tensor:
+    """The inputs of the tokens that were read, [tokens, in]; models flatten them in front of some layers.
+
+    A layer that is given some of the tokens alone, as an expert is, has all of them counted, padding too.
+    """
+    flat = inputs.reshape(-1, inputs.shape[-1])
+    return flat[mask.flatten()] if len(flat) == mask.numel() else flat
 
 
 @contextmanager

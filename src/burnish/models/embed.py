@@ -19,6 +19,7 @@ from burnish.models.catalog import EMBEDDERS, EMBEDDING_MODEL, resolve
 from burnish.models.device import detect, keep_freed_memory
 from burnish.models.load import Loaded, local_folder, quiet_transformers, reading, weights_hash
 from burnish.models.packed import pack_linear_layers
+from burnish.models.padding import padded
 from burnish.models.wheels import cache_dir, fetch_member
 from burnish.progress import Progress, Silent
 from burnish.runs.files import write_bytes
@@ -94,15 +95,9 @@ class Embedder(NamedTuple):
         return vectors
 
     def _forward(self, tokens: Sequence[Sequence[int]]) -> Vectors:
-        longest = max(map(len, tokens))
-        ids_BT = torch.zeros(len(tokens), longest, dtype=torch.long)
-        mask_BT = torch.zeros(len(tokens), longest, dtype=torch.long)
-        for row, line in enumerate(tokens):
-            ids_BT[row, : len(line)] = torch.tensor(line)
-            mask_BT[row, : len(line)] = 1
-        ids_BT, mask_BT = ids_BT.to(self.device), mask_BT.to(self.device)
+        ids_BT, mask_BT = padded(tokens, self.device)
         with torch.inference_mode():
-            hidden_BTD = self.model(input_ids=ids_BT, attention_mask=mask_BT).last_hidden_state.float()
+            hidden_BTD = self.model(input_ids=ids_BT, attention_mask=mask_BT.long()).last_hidden_state.float()
         if self.pooling == "cls":
             pooled_BD = hidden_BTD[:, 0]
         else:
