@@ -256,32 +256,23 @@ def _trl(shape: str, steps: int, *, accumulate: int = 1) -> dict[str, Any]:
     from importlib.util import find_spec
 
     from peft import LoraConfig
-    from transformers import TrainerCallback
+    from step_clock import StepClock
     from trl_peer import trl_trainer
 
     model, device = model_of(shape)
     model.set_attn_implementation("sdpa")
-    seconds: list[float] = []
-
-    class Clock(TrainerCallback):  # type: ignore[misc]
-        def on_step_begin(self, *_: Any, **__: Any) -> None:
-            self.began = time.perf_counter()
-
-        def on_step_end(self, *_: Any, **__: Any) -> None:
-            seconds.append(time.perf_counter() - self.began)
-            _step(len(seconds), steps, sum(seconds))
-
+    clock = StepClock(lambda seconds: _step(len(seconds), steps, sum(seconds)))
     liger = find_spec("liger_kernel") is not None
     with tempfile.TemporaryDirectory() as folder:
         trainer = trl_trainer(
             "sft", model, _tokenizer(shape), items_of(shape, BATCH * steps, LENGTH), folder=folder,
             batch=BATCH // accumulate, accumulate=accumulate, steps=steps, rate=1e-4, warmup_steps=2,
-            callbacks=[Clock()],
+            callbacks=[clock],
             peft_config=LoraConfig(task_type="CAUSAL_LM", r=16, lora_alpha=32, target_modules="all-linear"),
             use_liger_kernel=liger,
         )  # fmt: skip
         trainer.train()
-    return _result(trainer.model, seconds, BATCH * LENGTH, device) | {"liger": liger}
+    return _result(trainer.model, clock.seconds, BATCH * LENGTH, device) | {"liger": liger}
 
 
 def _tokenizer(shape: str) -> Any:

@@ -12,7 +12,6 @@ from __future__ import annotations
 import json
 import os
 import sys
-import time
 from importlib import import_module
 from importlib.machinery import ModuleSpec
 from importlib.metadata import version
@@ -31,21 +30,13 @@ def main() -> None:
         sys.modules["torchaudio"] = module_from_spec(ModuleSpec("torchaudio", None))
     from datasets import Dataset, DatasetDict
     from llamafactory.train.tuner import run_exp
-    from transformers import TrainerCallback
+    from step_clock import StepClock
 
     work: dict[str, Any] = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
     rows = [row | {"attention_mask": [1] * len(row["input_ids"])} for row in work["rows"]]
     tokenized = Path(work["out"]).with_name("tokenized")
     DatasetDict({"train": Dataset.from_list(rows)}).save_to_disk(str(tokenized))
-    seconds: list[float] = []
-
-    class Clock(TrainerCallback):  # type: ignore[misc]
-        def on_step_begin(self, *_: Any, **__: Any) -> None:
-            self.began = time.perf_counter()
-
-        def on_step_end(self, *_: Any, **__: Any) -> None:
-            seconds.append(time.perf_counter() - self.began)
-
+    clock = StepClock()
     run_exp(
         {
             "stage": "sft",
@@ -72,11 +63,11 @@ def main() -> None:
             "disable_tqdm": True,
             "dataloader_pin_memory": False,
         },
-        callbacks=[Clock()],
+        callbacks=[clock],
     )
     status = Path("/proc/self/status").read_text(encoding="ascii", errors="replace")
     found = {
-        "seconds": seconds,
+        "seconds": clock.seconds,
         "peak_mb": int(status.split("VmHWM:", 1)[1].split(None, 1)[0]) / 2**10,
         "versions": {name: version(name) for name in ("llamafactory", "torch", "transformers", "peft")},
     }

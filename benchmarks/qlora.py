@@ -101,6 +101,7 @@ def _run(side: str, work: Path) -> dict[str, Any]:
 def _side(side: Literal["lora", "qlora", "plain"], work: dict[str, Any]) -> dict[str, Any]:
     """Train; losses of the steps and of validation, memory, and the bytes of the linear layers."""
     import psutil
+    from train_speed import held_out_loss
 
     import burnish
     from burnish.models.adapters import adapter_state
@@ -138,35 +139,28 @@ def _side(side: Literal["lora", "qlora", "plain"], work: dict[str, Any]) -> dict
         "linear_mb": round(linear / 2**20, 1),
     }
     state = adapter_state(model)
-    served = {"own_base": _loss(model, work["validation"])}
+    held_out = rows("validation")
+    served = {"own_base": held_out_loss(model, held_out, "sft")}
     if method == "qlora":
-        served["full_base"] = _on_full_base(work, settings, state, 1)
-        served["full_base_exported_for_it"] = _on_full_base(work, settings, for_full_weights(state, start), 2)
+        served["full_base"] = _on_full_base(work, settings, held_out, state, 1)
+        exported = for_full_weights(state, start)
+        served["full_base_exported_for_it"] = _on_full_base(work, settings, held_out, exported, 2)
     return found | {"served": {where: round(loss, 4) for where, loss in served.items()}}
 
 
-def _on_full_base(work: dict[str, Any], settings: Any, state: dict[str, Any], times: int) -> float:
+def _on_full_base(
+    work: dict[str, Any], settings: Any, held_out: list[Any], state: dict[str, Any], times: int
+) -> float:
     """Validation loss of an adapter, of `times` the rank, on the base in full."""
+    from train_speed import held_out_loss
+
     import burnish
     from burnish.models.adapters import restore_adapter_state
 
     base = burnish.load_model(work["model"], dtype=work["dtype"])
     model = burnish.attach_adapter(base.model, r=times * settings.lora_r, alpha=times * settings.lora_alpha)
     restore_adapter_state(model, state)
-    return _loss(model.eval(), work["validation"])
-
-
-def _loss(model: Any, rows: list[list[Any]]) -> float:
-    """Mean loss of the labelled tokens, row by row."""
-    import torch
-
-    total, count = 0.0, 0
-    with torch.inference_mode():
-        for tokens, first in rows:
-            scores = model(input_ids=torch.tensor([tokens])).logits[0, first - 1 : -1].float()
-            total += float(torch.nn.functional.cross_entropy(scores, torch.tensor(tokens[first:]), reduction="sum"))
-            count += len(tokens) - first
-    return total / count
+    return held_out_loss(model, held_out, "sft")
 
 
 def _linear_bytes(model: Any) -> int:

@@ -157,7 +157,7 @@ def _side(name: str, path: Path) -> None:
                 "labelled_tokens_per_s": round(rate * sum(item.labelled for item in rows) / len(rows), 1),
                 "step_s": round(per_step, 3),
                 "peak_mb": round(peak),
-                "loss": round(_loss(model, work["validation"], work["objective"]), 4),
+                "loss": round(held_out_loss(model, work["validation"], work["objective"]), 4),
                 "dtype": dtype,
             }
         )
@@ -220,7 +220,7 @@ def _in_order(rows: list[Any], batch: int, steps: int) -> list[Any]:
 
 def _trl(work: dict[str, Any]) -> tuple[list[float], Any, str, float]:
     """As above with TRL's trainer, without gradient checkpointing, in the number format that Burnish takes."""
-    from transformers import TrainerCallback
+    from step_clock import StepClock
     from trl_peer import trl_trainer
 
     import burnish
@@ -231,15 +231,7 @@ def _trl(work: dict[str, Any]) -> tuple[list[float], Any, str, float]:
     model = _adapted(base.model, work)
     for module in model.modules():
         module.__dict__.pop("forward", None)  # peft's own layers, none of ours
-    seconds: list[float] = []
-
-    class Clock(TrainerCallback):  # type: ignore[misc]
-        def on_step_begin(self, *_: Any, **__: Any) -> None:
-            self.began = time.perf_counter()
-
-        def on_step_end(self, *_: Any, **__: Any) -> None:
-            seconds.append(time.perf_counter() - self.began)
-
+    clock = StepClock()
     with tempfile.TemporaryDirectory() as folder:
         trainer = trl_trainer(
             work["objective"],
@@ -253,10 +245,10 @@ def _trl(work: dict[str, Any]) -> tuple[list[float], Any, str, float]:
             rate=work["rate"],
             in_order=True,
             warmup_steps=0,
-            callbacks=[Clock()],
+            callbacks=[clock],
         )
         trainer.train()
-    return seconds, trainer.model, str(base.dtype).removeprefix("torch."), peak_memory_mb(base.device)
+    return clock.seconds, trainer.model, str(base.dtype).removeprefix("torch."), peak_memory_mb(base.device)
 
 
 def _llamafactory(work: dict[str, Any]) -> tuple[list[float], Any, str, float]:
@@ -299,7 +291,7 @@ def _llamafactory(work: dict[str, Any]) -> tuple[list[float], Any, str, float]:
     return found["seconds"], model, dtype, found["peak_mb"]
 
 
-def _loss(model: Any, items: list[Any], objective: str) -> float:
+def held_out_loss(model: Any, items: list[Any], objective: str) -> float:
     """Mean loss on held-out items, one by one, with transformers' own logits; of pairs the DPO loss at beta 0.1."""
     import torch
 
@@ -338,10 +330,7 @@ def _machine(dtype: str, peers: list[str]) -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
         "dtype": dtype,
-        **{
-            name: version(name)
-            for name in ("torch", "transformers", "peft", *(peer for peer in peers if peer == "trl"))
-        },
+        **{name: version(name) for name in ["torch", "transformers", "peft", *(["trl"] if "trl" in peers else [])]},
     }
 
 

@@ -108,19 +108,24 @@ def attach(
         seed=seed,
     )
     # An objective that measures from the model without its adapter wants to begin there.
-    if settings.method == "qlora" and settings.qlora_init == "corrected" and settings.objective == "sft":
-        from burnish.models.corrected import correct_quantisation
+    corrected = settings.method == "qlora" and settings.qlora_init == "corrected" and settings.objective == "sft"
+    start = _correct(model, seed, rows, progress, group) if corrected else {}
+    return base._replace(model=model, start=start)
 
-        progress.stage("correct", "adapters begin with what 4-bit weights lost")
-        found = correct_quantisation(model, [item.sequences[0].tokens for item in rows.train], seed=seed)
-        progress.notice(
-            f"{found.layers} of {found.of} layers corrected: {1 - found.left:.0%} of the squared error that 4-bit "
-            "weights make in their outputs"
-        )
-        if group is not None:
-            group.same(parameter for parameter in model.parameters() if parameter.requires_grad)
-        return base._replace(model=model, start=found.start)
-    return base._replace(model=model, start={})
+
+def _correct(model: Any, seed: int, rows: Rows, progress: Progress, group: Group | None) -> dict[str, Any]:
+    """Begin an adapter with what 4-bit weights lost, alike in all processes; the tensors that it begins with."""
+    from burnish.models.corrected import correct_quantisation
+
+    progress.stage("correct", "adapters begin with what 4-bit weights lost")
+    found = correct_quantisation(model, [item.sequences[0].tokens for item in rows.train], seed=seed)
+    progress.notice(
+        f"{found.layers} of {found.of} layers corrected: {1 - found.left:.0%} of the squared error that 4-bit "
+        "weights make in their outputs"
+    )
+    if group is not None:
+        group.same(parameter for parameter in model.parameters() if parameter.requires_grad)
+    return found.start
 
 
 def train_attached(

@@ -272,6 +272,8 @@ def _tracked(evaluations: Sequence[Evaluation], verdict: Verdict) -> dict[str, J
 def _report(folder: RunFolder) -> None:
     from burnish.reports.html import write_report
     from burnish.reports.model_card import write_model_card
+    from burnish.reports.rundata import read_run
 
-    write_report(folder.path)
-    write_model_card(folder.path)
+    data = read_run(folder.path)
+    write_report(folder.path, data)
+    write_model_card(folder.path, data)

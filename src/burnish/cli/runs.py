@@ -68,9 +68,10 @@ def report(run: NewestRun = "latest", runs_dir: RunsDir = RUNS_DIR) -> None:
     from burnish.reports.rundata import read_run
 
     found = Run.open(run, runs_dir)
-    for problem in read_run(found.path).problems:
+    data = read_run(found.path)
+    for problem in data.problems:
         typer.echo(f"damaged: {problem}", err=True)
-    for path in (write_report(found.path), write_model_card(found.path)):
+    for path in (write_report(found.path, data), write_model_card(found.path, data)):
         typer.echo(path)
 
 

@@ -43,13 +43,13 @@ if TYPE_CHECKING:
 TEMPLATES = Path(__file__).parent / "templates"
 
 
-def write_report(run_dir: Path) -> Path:
-    """Write run_dir/report.html from what the run folder holds and return its path.
+def write_report(run_dir: Path, data: RunData | None = None) -> Path:
+    """Write run_dir/report.html from what the run folder holds (data: where that is read) and return its path.
 
     Works for a run that stopped early: what is missing is left out. Raises RunError when this is no run folder.
     """
     path = run_dir / "report.html"
-    write_text(path, render_report(read_run(run_dir)))
+    write_text(path, render_report(data or read_run(run_dir)))
     return path
 
 

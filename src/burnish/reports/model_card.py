@@ -46,13 +46,13 @@ TASK_TYPES = {"classification": "text-classification"}  # hubs have no type for 
 _SPECIAL = re.compile(r"([\\`*_{}\[\]|~$]|^[#+-]|^\d+(?=[.)]))")
 
 
-def write_model_card(run_dir: Path) -> Path:
-    """Write run_dir/MODEL_CARD.md from what the run folder holds and return its path.
+def write_model_card(run_dir: Path, data: RunData | None = None) -> Path:
+    """Write run_dir/MODEL_CARD.md from what the run folder holds (data: where that is read) and return its path.
 
     Works for a run that stopped early; the card says what is missing. Raises RunError when this is no run folder.
     """
     path = run_dir / "MODEL_CARD.md"
-    write_text(path, render_model_card(read_run(run_dir)))
+    write_text(path, render_model_card(data or read_run(run_dir)))
     return path
 
 
