@@ -50,7 +50,7 @@ def write_rows(path: Path, rows: int) -> None:
 def measure(path: Path) -> dict[str, object]:
     """What one check takes, in this process."""
     from burnish.data.check import check_files
-    from burnish.training.loop import peak_memory_mb
+    from burnish.training.journal import peak_memory_mb
 
     begin, processor = time.perf_counter(), time.process_time()
     report = check_files(path, kind="classification").report

@@ -108,7 +108,7 @@ def measure(model_name: str, case: Case, rank: int, dtype: Any = "auto", steps: 
     from burnish.training.devices import measured_flops, this_machine
     from burnish.training.encode import tail_item
     from burnish.training.estimate import Setup, estimate
-    from burnish.training.loop import peak_memory_mb
+    from burnish.training.journal import peak_memory_mb
     from burnish.training.shapes import model_shape
     from burnish.training.work import layout_on, work_of_items
 

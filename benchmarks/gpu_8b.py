@@ -290,7 +290,7 @@ def _result(model: Any, seconds: list[float], tokens: int, device: str) -> dict[
     import torch
 
     from burnish.models.quantised import parameter_count
-    from burnish.training.loop import peak_memory_mb
+    from burnish.training.journal import peak_memory_mb
 
     timed = seconds[min(10, len(seconds) // 3) :]
     per_step = sum(timed) / len(timed)

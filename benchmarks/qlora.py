@@ -107,7 +107,7 @@ def _side(side: Literal["lora", "qlora", "plain"], work: dict[str, Any]) -> dict
     from burnish.models.adapters import adapter_state
     from burnish.models.corrected import correct_quantisation, for_full_weights
     from burnish.training.encode import tail_item
-    from burnish.training.loop import peak_memory_mb
+    from burnish.training.journal import peak_memory_mb
 
     method: Literal["lora", "qlora"] = "lora" if side == "lora" else "qlora"
     base = burnish.load_model(work["model"], dtype=work["dtype"], quantise=None if side == "lora" else "nf4")

@@ -168,7 +168,7 @@ def _burnish(work: dict[str, Any]) -> tuple[list[float], Any, str, float]:
     """Seconds of each optimizer step, the trained model, its number format, and peak memory in MB."""
     import burnish
     from burnish.runs import read_jsonl
-    from burnish.training.loop import peak_memory_mb
+    from burnish.training.journal import peak_memory_mb
 
     base = burnish.load_model(work["model"], dtype=work["dtype"])
     model = _adapted(base.model, work)
@@ -224,7 +224,7 @@ def _trl(work: dict[str, Any]) -> tuple[list[float], Any, str, float]:
     from trl_peer import trl_trainer
 
     import burnish
-    from burnish.training.loop import peak_memory_mb
+    from burnish.training.journal import peak_memory_mb
 
     base = burnish.load_model(work["model"], dtype=work["dtype"])
     base.model.set_attn_implementation("sdpa")

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from burnish.systems.base import System
     from burnish.systems.judge import Judge, Score
     from burnish.systems.local import LocalSystem
-    from burnish.training.loop import OnLog
+    from burnish.training.journal import OnLog
     from burnish.training.objectives.base import Item, Objective
     from burnish.training.parallel import Group
 

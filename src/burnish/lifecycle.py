@@ -86,7 +86,7 @@ def _run(
     command: str | None,
     team: Together,
 ) -> Run:
-    loaded = _load(task)
+    loaded = team.settings(_load(task), progress)
     for notice in loaded.notices:
         progress.notice(notice)
     require_trackers(loaded.config.trackers)
@@ -162,9 +162,16 @@ def _settings(loaded: LoadedTask) -> dict[str, Json]:
     return settings
 
 
+def _lasting(settings: Mapping[str, Json]) -> dict[str, Json]:
+    """Settings without those that a resumed run may change: limits of hosted models, and how weights are cut."""
+    found = without_limits(settings)
+    training: Any = found.get("training") or {}
+    return {**found, "training": {key: value for key, value in training.items() if key != "sharding"}}
+
+
 def _unfinished(root: Path, loaded: LoadedTask) -> RunFolder:
     """The newest run of the task, with these settings, that is not done. RunError when there is none."""
-    settings = without_limits(_settings(loaded))
+    settings = _lasting(_settings(loaded))
     others = []
     for summary in list_runs(root):
         if summary.status == "damaged":
@@ -173,12 +180,12 @@ def _unfinished(root: Path, loaded: LoadedTask) -> RunFolder:
         record = folder.record()
         if record["name"] != loaded.config.name or record["status"] == "done":
             continue
-        if without_limits(record["config"]) == settings:
+        if _lasting(record["config"]) == settings:
             return folder
         others.append((folder, record))
     if others:
         folder, record = others[0]
-        changed = setting_differences(without_limits(record["config"]), settings)
+        changed = setting_differences(_lasting(record["config"]), settings)
         raise RunError(
             "the settings are not those of the run that would be resumed",
             got=", ".join(changed),

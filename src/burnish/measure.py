@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from burnish.systems.judge import Score
     from burnish.systems.local import LocalSystem
     from burnish.systems.shots import Shots
-    from burnish.training.loop import OnLog
+    from burnish.training.journal import OnLog
 
 Team = Callable[[LoadedTask, Prepared, Path, Progress], Fitted]
 

@@ -10,8 +10,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from burnish.cluster.asked import Asked, taken_over
 from burnish.cluster.place import Place, find_place
-from burnish.config import LoadedTask
+from burnish.config import LoadedTask, with_sharding
 from burnish.errors import BurnishError, Interrupted, RunError
 from burnish.fit import Fitted, fit
 from burnish.measure import Team
@@ -28,12 +29,22 @@ class Together(NamedTuple):
 
     follow: in a process that only takes part in a run which another one leads: does so; the run's folder.
     restarted: whether a launcher has started all processes again after a failure, so that the run is to be resumed.
+    asked: what a launcher says about sharding.
     """
 
     began: Callable[[Path], None] = lambda _: None
     fit: Team | None = None
     follow: Callable[[], Path] | None = None
     restarted: bool = False
+    asked: Asked | None = None
+
+    def settings(self, loaded: LoadedTask, progress: Progress) -> LoadedTask:
+        """The task with what its launcher asks for. Raises ConfigError where its method cannot be cut."""
+        if self.asked is None or self.asked.sharding == loaded.config.training.sharding:
+            return loaded
+        wanted = self.asked.sharding
+        progress.notice(f"accelerate asks for {self.asked.words}: done by training.sharding: {wanted}")
+        return with_sharding(loaded, wanted, f"accelerate's configuration ({self.asked.words})")
 
 
 def follows() -> bool:
@@ -53,8 +64,14 @@ def together(
 ) -> Iterator[Together]:
     """Within, what `processes`, `cluster` and the launcher around this process (torchrun, accelerate) ask for.
 
-    Raises RunError when they contradict one another.
+    Raises RunError when they contradict one another, or ask for what is not done.
     """
+    with taken_over() as asked, _started(processes, cluster, max_restarts, allow_bad_rows) as found:
+        yield found._replace(asked=asked if find_place() else None)
+
+
+@contextmanager
+def _started(processes: int, cluster: str | None, max_restarts: int, allow_bad_rows: int) -> Iterator[Together]:
     place = find_place()
     if place is not None:
         if processes > 1 or cluster:

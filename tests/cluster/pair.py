@@ -116,19 +116,19 @@ class Cut(Exception):  # noqa: N818
 
 def interrupted(folder: Path, group: Group, config: Any, cut: int) -> Any:
     """Stopped in all processes at one step, and taken up again from the checkpoint before."""
-    real = step.Stepper._try_step
+    real = step.Stepper.step
 
     def cutting(self: Any, number: int, *rest: Any) -> Any:
         if number == cut:
             raise Cut
         return real(self, number, *rest)
 
-    step.Stepper._try_step = cutting
+    step.Stepper.step = cutting
     try:
         trained(folder, group, config=config)
         raise AssertionError("not cut")
     except Cut:
-        step.Stepper._try_step = real
+        step.Stepper.step = real
     return trained(folder, group, config=config)
 
 

@@ -225,11 +225,9 @@ def test_places_are_those_of_torchrun(environment, expected):
 
 @pytest.mark.parametrize(
     "environment",
-    [{"WORLD_SIZE": "2"}, {"WORLD_SIZE": "two", "RANK": "0"}, {"ACCELERATE_USE_DEEPSPEED": "true"}],
+    [{"WORLD_SIZE": "2"}, {"WORLD_SIZE": "two", "RANK": "0"}],
 )
 def test_what_cannot_be_followed_is_refused(environment):
     with pytest.raises(RunError) as caught:
         find_place(environment)
     assert caught.value.fix
-    if "ACCELERATE_USE_DEEPSPEED" in environment:
-        assert "training.sharding: fsdp" in str(caught.value)

@@ -63,14 +63,14 @@ def assert_alike(run_dir: Path, alone: burnish.Run) -> None:
 
 
 def test_stopped_killed_and_restarted_two_processes_end_as_one(folder, task, alone):
-    """Ctrl-C at step 4 or later, resumed; then kill -9 of a worker, restarted from the last checkpoint."""
+    """Ctrl-C at step 4 or later, resumed with whole weights; kill -9 of a worker, restarted from a checkpoint."""
     runs = folder / "pair"
-    process = start(task, runs, "--processes", "2")
+    process = start(task, runs, "--processes", "2", "--set", "training.sharding=fsdp")
     wait_for_steps(runs, 4, process)
     process.send_signal(signal.SIGINT)
     said = process.communicate()[1].decode()
     assert process.returncode == 130, said
-    assert f"--processes 2 --runs-dir {runs} --resume" in said
+    assert f"--processes 2 --runs-dir {runs} --set training.sharding=fsdp --resume" in said
     [run_dir] = runs.glob("colours-*")
     assert read_json(run_dir / "run.json")["status"] == "interrupted"
     stopped = len([line for line in read_jsonl(run_dir / "metrics.jsonl") if "loss" in line])
@@ -131,14 +131,36 @@ def test_torchrun_with_sharded_weights(folder, task, alone):
     assert_alike(run_dir, alone)
 
 
-def test_accelerate_launch(folder, task, alone):
-    """Its processes are taken; on CPUs it starts several only with --multi_gpu (or mpirun)."""
-    command = [sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2"]
+@pytest.mark.parametrize(
+    ("configuration", "said"),
+    [
+        (["--multi_gpu"], ""),
+        (["--use_fsdp", "--fsdp_version", "2"], "accelerate asks for FSDP 2: done by training.sharding: fsdp"),
+    ],
+    ids=["processes", "fsdp"],
+)
+def test_accelerate_launch(folder, task, alone, configuration, said):
+    """Its processes are taken, and its sharding; on CPUs it starts several only in these ways (or with mpirun)."""
+    command = [sys.executable, "-m", "accelerate.commands.launch", *configuration, "--num_processes", "2"]
     options = ["--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no", "-m", "burnish", "run"]
-    runs = folder / "accelerate"
-    good = launched([*command, *options, str(task), "--runs-dir", str(runs), "--quiet"])
+    runs = folder / configuration[0].strip("-")
+    done = launched([*command, *options, str(task), "--runs-dir", str(runs)])
     [run_dir] = runs.glob("colours-*")
-    assert read_json(run_dir / "run.json")["status"] == "done", good.stderr[-3000:]
+    assert read_json(run_dir / "run.json")["status"] == "done", done.stderr[-3000:]
+    assert said in done.stderr
+    assert read_json(run_dir / "run.json")["config"]["training"]["sharding"] == ("fsdp" if said else "none")
+    assert_alike(run_dir, alone)
+
+
+def test_deepspeed_by_accelerate(folder, task, alone):
+    """The variables that `accelerate launch --use_deepspeed` sets; it starts nothing where deepspeed is missing."""
+    asked = {"ACCELERATE_USE_DEEPSPEED": "true", "ACCELERATE_DEEPSPEED_ZERO_STAGE": "2"}
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    runs = folder / "deepspeed"
+    done = launched([*command, "-m", "burnish", "run", str(task), "--runs-dir", str(runs)], **asked)
+    [run_dir] = runs.glob("colours-*")
+    assert read_json(run_dir / "run.json")["status"] == "done", done.stderr[-3000:]
+    assert "accelerate asks for DeepSpeed ZeRO stage 2: done by training.sharding: shard_grad_op" in done.stderr
     assert_alike(run_dir, alone)
 
 

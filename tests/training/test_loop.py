@@ -46,6 +46,14 @@ def test_it_learns_and_writes_down_what_it_did(tmp_path):
     assert len(list((tmp_path / "checkpoints").glob("step-*"))) == 2
 
 
+def test_numbers_are_those_of_the_settings_whatever_accelerate_is_told(tmp_path, monkeypatch):
+    """`accelerate launch --mixed_precision bf16` sets this variable, and accelerate would cast the model's passes."""
+    first, _ = run_training(tmp_path / "a", settings())
+    monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "bf16")
+    second, _ = run_training(tmp_path / "b", settings())
+    assert same(first, second)
+
+
 def test_same_seed_same_bits(tmp_path):
     first, _ = run_training(tmp_path / "a", settings(lora_dropout=0.1))
     second, _ = run_training(tmp_path / "b", settings(lora_dropout=0.1))
@@ -66,7 +74,7 @@ def test_stopped_and_resumed_equals_uninterrupted(tmp_path, monkeypatch, changes
     """Cut at every step from 1 to 9, wherever the last checkpoint was: the same weights and the same log."""
     config = settings(num_epochs=2, evals_per_epoch=2, **changes)
     whole, result = run_training(tmp_path / "whole", config)
-    real = step.Stepper._try_step
+    real = step.Stepper.step
 
     class Killed(Exception):  # noqa: N818
         pass
@@ -79,7 +87,7 @@ def test_stopped_and_resumed_equals_uninterrupted(tmp_path, monkeypatch, changes
                 raise Killed
             return real(self, number, *rest)
 
-        monkeypatch.setattr(step.Stepper, "_try_step", killing)
+        monkeypatch.setattr(step.Stepper, "step", killing)
         folder = tmp_path / str(cut)
         with pytest.raises(Killed):
             run_training(folder, config)
@@ -100,14 +108,14 @@ def test_stop_signal_saves_a_checkpoint(tmp_path, monkeypatch):
     import os
     import signal
 
-    real = step.Stepper._try_step
+    real = step.Stepper.step
 
     def stopping(self, number, *rest):
         if number == 4:
             os.kill(os.getpid(), signal.SIGINT)
         return real(self, number, *rest)
 
-    monkeypatch.setattr(step.Stepper, "_try_step", stopping)
+    monkeypatch.setattr(step.Stepper, "step", stopping)
     with pytest.raises(Interrupted, match=r"after step 5 of 10.*saved") as caught:
         run_training(tmp_path, settings())
     assert "--resume" in str(caught.value)
@@ -268,7 +276,7 @@ def test_an_exception_of_the_log_leaves_a_checkpoint(tmp_path):
 
 def test_memory_is_that_of_this_process_alone():
     """getrusage's peak would be that of the larger process that started it."""
-    child = "from burnish.training.loop import peak_memory_mb; print(peak_memory_mb('cpu'))"
+    child = "from burnish.training.journal import peak_memory_mb; print(peak_memory_mb('cpu'))"
     parent = (
         "import subprocess, sys; held = b'x' * 2**31; "
         f"print(subprocess.run([sys.executable, '-c', {child!r}], capture_output=True, text=True).stdout)"

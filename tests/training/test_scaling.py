@@ -113,7 +113,7 @@ def test_stopped_and_resumed_equals_uninterrupted(tmp_path, monkeypatch):
     monkeypatch.setattr(scaling, "GOOD_STEPS", 2)
     config = settings(num_epochs=4, evals_per_epoch=2)
     whole, result = train_in(tmp_path / "whole", torch.float16, config)
-    real = step.Stepper._try_step
+    real = step.Stepper.step
 
     class Killed(Exception):  # noqa: N818
         pass
@@ -126,7 +126,7 @@ def test_stopped_and_resumed_equals_uninterrupted(tmp_path, monkeypatch):
                 raise Killed
             return real(self, number, *rest)
 
-        monkeypatch.setattr(step.Stepper, "_try_step", killing)
+        monkeypatch.setattr(step.Stepper, "step", killing)
         folder = tmp_path / str(cut)
         with pytest.raises(Killed):
             train_in(folder, torch.float16, config)

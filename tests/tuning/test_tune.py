@@ -14,7 +14,7 @@ from tuning_task import make_task
 from burnish.errors import ConfigError, Interrupted, RunError, TrainingError
 from burnish.measure import Bench
 from burnish.runs import read_json, read_jsonl, to_json
-from burnish.training import loop
+from burnish.training import step as steps
 from burnish.tuning import search, trials
 from burnish.tuning.search import tune
 from notes import Notes
@@ -137,7 +137,7 @@ class _Killed(BaseException):
 @pytest.mark.parametrize("step", [1, 8, 14])
 def test_killed_anywhere_and_resumed_equals_uninterrupted(task, tmp_path, monkeypatch, whole, step):
     """As after kill -9: nothing is caught, nothing is written any more."""
-    real, calls = loop._Trainer._step, []
+    real, calls = steps.Stepper.step, []
 
     def killing(self, *arguments):
         calls.append(1)
@@ -145,7 +145,7 @@ def test_killed_anywhere_and_resumed_equals_uninterrupted(task, tmp_path, monkey
             raise _Killed
         return real(self, *arguments)
 
-    monkeypatch.setattr(loop._Trainer, "_step", killing)
+    monkeypatch.setattr(steps.Stepper, "step", killing)
     with pytest.raises(_Killed):
         tune(task, trials=7, metric="loss", runs_dir=tmp_path)
     study = next(tmp_path.glob("tune-*/study.jsonl"))
@@ -158,7 +158,7 @@ def test_killed_anywhere_and_resumed_equals_uninterrupted(task, tmp_path, monkey
 
 
 def test_ctrl_c_tells_the_best_so_far_and_more_trials_go_on(task, tmp_path, monkeypatch):
-    real, calls = loop._Trainer._step, []
+    real, calls = steps.Stepper.step, []
 
     def stopping(self, *arguments):
         calls.append(1)
@@ -166,7 +166,7 @@ def test_ctrl_c_tells_the_best_so_far_and_more_trials_go_on(task, tmp_path, monk
             os.kill(os.getpid(), signal.SIGINT)
         return real(self, *arguments)
 
-    monkeypatch.setattr(loop._Trainer, "_step", stopping)
+    monkeypatch.setattr(steps.Stepper, "step", stopping)
     with pytest.raises(Interrupted, match=r"Ctrl-C.*best so far: trial 0, .*learning_rate 0.005") as caught:
         tune(task, trials=3, metric="loss", runs_dir=tmp_path)
     assert "--resume" in caught.value.fix
@@ -216,13 +216,13 @@ def test_a_trial_may_take_too_long(task, tmp_path):
 def test_the_time_of_the_search(task, tmp_path, monkeypatch):
     clock = [0.0]
     monkeypatch.setattr(search.time, "monotonic", lambda: clock[0])
-    real = loop._Trainer._step
+    real = steps.Stepper.step
 
     def slow(self, *arguments):
         clock[0] += 10
         return real(self, *arguments)
 
-    monkeypatch.setattr(loop._Trainer, "_step", slow)
+    monkeypatch.setattr(steps.Stepper, "step", slow)
     notes = Notes()
     result = tune(task, trials=9, timeout=1, runs_dir=tmp_path, progress=notes)
     assert [trial.state for trial in result.trials] == ["done", "done", "running"]

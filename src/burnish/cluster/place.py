@@ -30,9 +30,8 @@ class Place(NamedTuple):
 def find_place(environment: Mapping[str, str] = os.environ) -> Place | None:
     """This process's place, from the variables of torchrun and accelerate; None when it runs alone.
 
-    Raises RunError for a launcher that wants an engine of its own, and for variables that do not fit together.
+    Raises RunError for variables that do not fit together.
     """
-    _refuse_engines(environment)
     try:
         size = int(environment.get("WORLD_SIZE") or 1)
         if size < 2:
@@ -48,20 +47,3 @@ def find_place(environment: Mapping[str, str] = os.environ) -> Place | None:
             fix="start with torchrun, or without a launcher: burnish run TASK --processes N",
         ) from error
     return Place(rank, size, local_rank, local_size)
-
-
-def _refuse_engines(environment: Mapping[str, str]) -> None:
-    """What `accelerate launch` may ask for, and Burnish does another way."""
-    engines = {
-        "ACCELERATE_USE_DEEPSPEED": ("DeepSpeed", "set training.sharding: fsdp (ZeRO-3) or shard_grad_op (ZeRO-2)"),
-        "ACCELERATE_USE_MEGATRON_LM": ("Megatron-LM", "use training.sharding: fsdp"),
-        "ACCELERATE_USE_FSDP": ("FSDP of accelerate's configuration", "set training.sharding: fsdp in the task file"),
-    }
-    for name, (engine, instead) in engines.items():
-        if environment.get(name, "false").lower() in ("1", "true", "yes"):
-            raise RunError(
-                f"{engine} is not used by Burnish, which has its own training loop",
-                got=f"{name}={environment[name]}",
-                where="environment",
-                fix=f"{instead}, and launch with plain --multi_gpu or torchrun",
-            )

@@ -4,7 +4,7 @@ from burnish.config.base import Settings
 from burnish.config.baselines import FewShotConfig, PromptConfig
 from burnish.config.hosted import HostedConfig, HostedPrice
 from burnish.config.init import init_task
-from burnish.config.read import LoadedTask, load_task, task_from
+from burnish.config.read import LoadedTask, load_task, task_from, with_sharding
 from burnish.config.schema import json_schema_of_task_file
 from burnish.config.search import Candidates, Range, candidates
 from burnish.config.settings import (
@@ -48,4 +48,5 @@ __all__ = [
     "json_schema_of_task_file",
     "load_task",
     "task_from",
+    "with_sharding",
 ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +54,24 @@ def task_from(mapping: Mapping[str, Any], base_dir: str | Path = ".", overrides:
     """A task from Python values of the task file's shape; relative paths start from `base_dir`."""
     tree = Tree(_plain(mapping))
     return _finish(tree, _read_overrides(overrides), None, Path(base_dir).resolve())
+
+
+def with_sharding(loaded: LoadedTask, sharding: str, asked_by: str) -> LoadedTask:
+    """The task with another training.sharding, checked again; asked_by: who to name for what does not fit.
+
+    Raises ConfigError.
+    """
+    training = loaded.config.training.model_copy(update={"sharding": sharding})
+    config = loaded.config.model_copy(update={"training": training})
+    problems: list[Problem] = []
+
+    def report(key: Key, what: str, got: Any, fix: str) -> None:
+        problems.append(Problem(asked_by, 0, dotted(key), what, "" if got is None else shorten(got), fix))
+
+    check_settings(config, report, [], kind_known=True)
+    if problems:
+        raise ConfigError("", problems=problems)
+    return replace(loaded, config=config)
 
 
 def _plain(value: Any) -> Any:

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import resource
-import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
@@ -18,25 +16,35 @@ from burnish.models.device import mapped_blocks
 from burnish.models.quantised import parameter_count
 from burnish.progress import Progress
 from burnish.records import Json, TrainingResult
-from burnish.runs import append_jsonl, read_jsonl, write_jsonl
-from burnish.training.batches import epoch_order, steps_per_epoch, total_steps
 from burnish.training.checkpoints import TrainerState, load_best, load_newest, save_best, save_checkpoint
 from burnish.training.guards import MovedGuard, check_same
+from burnish.training.journal import Journal, OnLog, peak_memory_mb
 from burnish.training.objectives.base import Item, Objective
 from burnish.training.objectives.sft import sft
 from burnish.training.optimizers import make_optimizer
 from burnish.training.overfitting import overfitting
 from burnish.training.parallel import ALONE, Group
+from burnish.training.plan import Epoch, Plan
 from burnish.training.reference import with_reference
 from burnish.training.scaling import LossScale, scale_for
-from burnish.training.schedule import learning_rate
 from burnish.training.sharding import settle, shard
-from burnish.training.step import StepOutcome, Stepper
+from burnish.training.step import Stepper
 from burnish.training.stopping import stop_signals
 
 Metric = Callable[[], float]
-Epoch = Callable[[int], Sequence[int]]
-OnLog = Callable[[Mapping[str, Json]], None]
+
+
+class Validation(NamedTuple):
+    """What tells which weights are the best: rows for the loss, the task's metric, and whom to tell.
+
+    measure: the metric on validation examples for the model as it is, in [0, 1]; metric: its name.
+    on_best: called by rank 0 when the validation just made, `measure` included, is the best so far.
+    """
+
+    rows: Sequence[Item]
+    measure: Metric | None
+    metric: str
+    on_best: Callable[[], None] | None
 
 
 def train(
@@ -89,23 +97,30 @@ def train(
         rows, validation = together[: len(rows)], together[len(rows) :]
     if group.sharded:  # a pass leaves the outermost weights whole, and the optimizer must see this process's part
         settle(model)
-    trainer = _Trainer(
-        model,
-        rows,
-        validation,
-        settings,
-        seed,
-        device,
-        folder,
-        metric,
-        metric_name,
-        progress,
-        objective,
-        on_log,
-        group,
-        epoch or (lambda _: range(len(rows))),
-        on_best,
+    optimizer = make_optimizer(
+        model.named_parameters(),
+        kind=settings.optimizer,
+        rate=settings.learning_rate,
+        weight_decay=settings.weight_decay,
+        b_ratio=settings.loraplus_lr_ratio,
     )
+    stepper = Stepper(
+        model,
+        optimizer,
+        objective,
+        budget=settings.tokens_per_batch,
+        max_grad_norm=settings.max_grad_norm,
+        share=_may_share(settings),
+        device=device,
+        group=group,
+        progress=progress,
+        scale=scale_for(model),
+    )
+    plan = Plan(rows, epoch or (lambda _: range(len(rows))), settings, seed)
+    journal = Journal(folder / "metrics.jsonl", plan, progress, group, on_log)
+    judged = Validation(validation, metric, metric_name, on_best)
+    trainer = _Trainer(stepper, plan, journal, judged, settings, folder / "checkpoints", progress)
+    torch.manual_seed(seed + group.rank)  # rows of different processes drop out differently
     frugal = settings.gradient_checkpointing and device == "cpu"
     with stop_signals() as stop, mapped_blocks() if frugal else contextlib.nullcontext():
         return trainer.run(stop)
@@ -121,84 +136,29 @@ class _Trainer:
 
     def __init__(
         self,
-        model: Any,
-        rows: Sequence[Item],
-        validation: Sequence[Item],
+        stepper: Stepper,
+        plan: Plan,
+        journal: Journal,
+        validation: Validation,
         settings: TrainingConfig,
-        seed: int,
-        device: str,
-        folder: Path,
-        metric: Metric | None,
-        metric_name: str,
+        checkpoints: Path,
         progress: Progress,
-        objective: Objective,
-        on_log: OnLog | None,
-        group: Group,
-        epoch: Epoch,
-        on_best: Callable[[], None] | None,
     ) -> None:
-        self.rows, self.validation, self.settings, self.seed = rows, validation, settings, seed
-        self.folder, self.metric, self.metric_name, self.progress = folder, metric, metric_name, progress
-        self.device, self.group, self.on_log, self.on_best = device, group, on_log, on_best
-        self.lengths = [row.tokens for row in rows]
-        self.places, size = epoch, len(epoch(0))
-        self.total = total_steps(size, settings.batch_size, settings.num_epochs, settings.max_steps)
-        self.per_epoch = steps_per_epoch(size, settings.batch_size)
-        self.eval_every = max(1, round(self.per_epoch / settings.evals_per_epoch))
-        optimizer = make_optimizer(
-            model.named_parameters(),
-            kind=settings.optimizer,
-            rate=settings.learning_rate,
-            weight_decay=settings.weight_decay,
-            b_ratio=settings.loraplus_lr_ratio,
-        )
-        self.model, self.optimizer = model, optimizer
-        if group.size == 1:
-            from accelerate import Accelerator
-
-            self.model, prepared = Accelerator(cpu=device == "cpu").prepare(model, optimizer)
-            self.optimizer = prepared.optimizer
-        self.stepper = Stepper(
-            self.model,
-            self.optimizer,
-            objective,
-            budget=settings.tokens_per_batch,
-            max_grad_norm=settings.max_grad_norm,
-            share=_may_share(settings),
-            device=device,
-            group=group,
-            progress=progress,
-            scale=scale_for(model),
-        )
-        self.metrics_file = folder / "metrics.jsonl"
-        self.checkpoints = folder / "checkpoints"
+        self.stepper, self.plan, self.journal, self.validation = stepper, plan, journal, validation
+        self.settings, self.checkpoints, self.progress = settings, checkpoints, progress
+        self.model, self.optimizer, self.group = stepper.model, stepper.optimizer, stepper.group
 
     def run(self, stop: Callable[[], str | None]) -> TrainingResult:
-        torch.manual_seed(self.seed + self.group.rank)  # rows of different processes drop out differently
         self._settle()
-        state = load_newest(self.checkpoints, self.model, self.optimizer, self.progress, self.group)
-        self._refuse_other_place(state)
-        if state is None:
-            state = TrainerState(threads=torch.get_num_threads(), processes=self.group.size)
-            if self.group.rank == 0:
-                write_jsonl(self.metrics_file, [])
-        else:
-            state = self._continue_from(state)
-            if self.stepper.scale is not None and state.scale:
-                self.stepper.scale = LossScale(state.scale, state.good_steps, state.skipped_steps)
+        state = self._begin()
         check_same(self.model, self.group)
         guard = MovedGuard(self.model) if state.step == 0 else None
         self.model.train()
         stopped_early = self._patience_over(state)
         began, before = time.perf_counter(), state.seconds
-        order: list[list[int]] = []
-        while state.step < self.total and not stopped_early:
-            epoch, within = divmod(state.step, self.per_epoch)
-            if within == 0 or not order:
-                order = self._order(epoch)
-            rows = [self.rows[i] for i in order[within]]
+        while state.step < self.plan.total and not stopped_early:
             started = time.perf_counter()
-            outcome = self._step(state.step, rows)
+            outcome = self.stepper.step(state.step, self.plan.rows(state.step), self.plan.rate(state.step))
             if self.settings.sharding == "shard_grad_op":  # the weights in use are those before the step
                 self._settle()
             seconds = time.perf_counter() - started
@@ -207,7 +167,7 @@ class _Trainer:
                 tokens=state.tokens + outcome.tokens,
                 labelled_tokens=state.labelled_tokens + outcome.labelled,
                 seconds=before + time.perf_counter() - began,
-                peak_memory_mb=max(state.peak_memory_mb, peak_memory_mb(self.device)),
+                peak_memory_mb=max(state.peak_memory_mb, peak_memory_mb(self.stepper.device)),
             )
             if (scale := self.stepper.scale) is not None:
                 state = state._replace(scale=scale.factor, good_steps=scale.good, skipped_steps=scale.skipped)
@@ -216,31 +176,36 @@ class _Trainer:
                 guard.check()
                 guard = None
                 check_same(self.model, self.group)
-            self._log_step(state, outcome, seconds)
-            due = state.step % self.eval_every == 0 or state.step == self.total
+            self.journal.step(state, outcome, self.optimizer.param_groups[0]["lr"], seconds)
+            due = self.plan.validates_after(state.step)
             if due:
                 state = self._validate(state, outcome.loss)
                 state = state._replace(seconds=before + time.perf_counter() - began)
-                stopped_early = self._patience_over(state) and state.step < self.total
+                stopped_early = self._patience_over(state) and state.step < self.plan.total
             reason = self._stop_reason(stop())
             if due or reason or state.step % self.settings.checkpoint_steps == 0:
                 self._save(state)
-            if reason and state.step < self.total:
+            if reason and state.step < self.plan.total:
                 raise Interrupted(
-                    f"stopped by {reason} after step {state.step} of {self.total}; a checkpoint is saved",
+                    f"stopped by {reason} after step {state.step} of {self.plan.total}; a checkpoint is saved",
                     fix="go on with `burnish run TASK --resume`",
                 )
         return self._finish(state, stopped_early)
 
-    def _order(self, epoch: int) -> list[list[int]]:
-        """The steps of an epoch, as places in rows."""
-        places = self.places(epoch)
-        lengths = [self.lengths[place] for place in places]
-        drawn = epoch_order(lengths, self.settings.batch_size, self.seed, epoch)
-        return [[places[i] for i in step] for step in drawn]
+    def _begin(self) -> TrainerState:
+        """Where the newest checkpoint stands, or the very beginning."""
+        found = load_newest(self.checkpoints, self.model, self.optimizer, self.progress, self.group)
+        self._refuse_other_place(found)
+        state = found or TrainerState(threads=torch.get_num_threads(), processes=self.group.size)
+        self.journal.begin(state.step)
+        if found is None:
+            return state
+        if self.stepper.scale is not None and state.scale:
+            self.stepper.scale = LossScale(state.scale, state.good_steps, state.skipped_steps)
+        return self._continue_from(state)
 
     def _continue_from(self, state: TrainerState) -> TrainerState:
-        """Same threads as before (sums in another order give other bits); later log lines are taken back."""
+        """Same threads as before: sums in another order give other bits."""
         if state.processes != self.group.size:
             self.progress.notice(
                 f"{state.processes} processes trained before, {self.group.size} now: the same losses up to rounding"
@@ -249,10 +214,7 @@ class _Trainer:
         elif state.threads and state.threads != torch.get_num_threads():
             self.progress.notice(f"using {state.threads} threads, as before the interruption")
             torch.set_num_threads(state.threads)
-        if self.group.rank == 0:
-            lines = [line for line in read_jsonl(self.metrics_file) if line["step"] <= state.step]
-            write_jsonl(self.metrics_file, lines)
-        self.progress.notice(f"continuing after step {state.step} of {self.total}")
+        self.progress.notice(f"continuing after step {state.step} of {self.plan.total}")
         return state
 
     def _refuse_other_place(self, state: TrainerState | None) -> None:
@@ -278,76 +240,32 @@ class _Trainer:
         patience = self.settings.early_stopping_patience
         return patience is not None and state.stale >= patience
 
-    def _step(self, step: int, rows: Sequence[Item]) -> StepOutcome:
-        settings = self.settings
-        rate = learning_rate(
-            step,
-            self.total,
-            peak=settings.learning_rate,
-            warmup_ratio=settings.warmup_ratio,
-            kind=settings.lr_scheduler,
-        )
-        return self.stepper.step(step, rows, rate)
-
-    def _log(self, line: dict[str, Json]) -> None:
-        if self.group.rank == 0:
-            append_jsonl(self.metrics_file, line)
-        if self.on_log is not None:
-            self.on_log(line)
-
-    def _log_step(self, state: TrainerState, outcome: StepOutcome, seconds: float) -> None:
-        rate = outcome.tokens / seconds
-        left = (self.total - state.step) * state.seconds / state.step
-        line: dict[str, Json] = {
-            "step": state.step,
-            "epoch": round(state.step / self.per_epoch, 4),
-            "loss": outcome.loss,
-            "learning_rate": self.optimizer.param_groups[0]["lr"],
-            "tokens": outcome.tokens,
-            "labelled_tokens": outcome.labelled,
-            "tokens_per_second": round(rate, 1),
-            "memory_mb": round(state.peak_memory_mb),
-            "seconds": round(state.seconds, 2),
-        } | outcome.numbers
-        if outcome.norm is not None:
-            line["gradient_norm"] = outcome.norm
-        if state.scale:
-            line |= {"loss_scale": state.scale, "skipped_steps": state.skipped_steps}
-        self._log(line)
-        facts = {
-            "loss": f"{outcome.loss:.3f}",
-            "tokens/s": f"{rate:,.0f}",
-            "memory": f"{state.peak_memory_mb / 1024:.1f} GB",
-            "left": _clock(left),
-        }
-        self.progress.advance("training steps", state.step, self.total, facts)
-
     def _validate(self, state: TrainerState, train_loss: float) -> TrainerState:
         """Loss and metric on the validation part; the best adapter so far is kept."""
-        line: dict[str, Json] = {"step": state.step, "epoch": round(state.step / self.per_epoch, 4)}
+        rows, measure, metric, on_best = self.validation
+        line: dict[str, Json] = {}
         self.model.eval()
         loss = train_loss
-        if self.validation:
-            loss, numbers = self.stepper.loss(self.validation, self.settings.batch_size)
+        if rows:
+            loss, numbers = self.stepper.loss(rows, self.settings.batch_size)
             line |= {f"validation_{name}": value for name, value in numbers.items()}
         line["validation_loss"] = loss
-        score = -loss
-        if self.metric is not None:
+        score, shown = -loss, ""
+        if measure is not None:
             # Sharded, all answer together: none of them could alone.
             answers = self.group.rank == 0 or self.group.sharded
-            value = self.group.from_first(self.metric() if answers else 0.0)
-            line["metric"] = self.metric_name
-            line["validation_metric"] = value
+            value = self.group.from_first(measure() if answers else 0.0)
+            line |= {"metric": metric, "validation_metric": value}
+            shown = f", {metric} {value:.3f}"
             # The loss breaks ties between equal values of a metric on few examples.
             score = value - 1e-6 * loss if self.settings.select_by == "metric" else score
         self.model.train()
-        self._log(line)
-        shown = f", {self.metric_name} {line['validation_metric']:.3f}" if "validation_metric" in line else ""
+        self.journal.write(state.step, line)
         self.progress.notice(f"validation after step {state.step}: loss {loss:.3f}{shown}")
         if score > state.best_score:
             self._settle()
-            if self.on_best is not None and self.group.rank == 0:
-                self.on_best()
+            if on_best is not None and self.group.rank == 0:
+                on_best()
             save_best(self.checkpoints, state.step, self.model, self.group)
             return state._replace(best_step=state.step, best_score=score, stale=0)
         return state._replace(stale=state.stale + 1)
@@ -362,7 +280,7 @@ class _Trainer:
         self._settle()
         load_best(self.checkpoints, state.best_step, self.model)
         self.model.eval()
-        history = read_jsonl(self.metrics_file)
+        history = self.journal.lines()
         counts = [(parameter_count(parameter), parameter.requires_grad) for parameter in self.model.parameters()]
         return TrainingResult(
             adapter_dir="",
@@ -376,26 +294,5 @@ class _Trainer:
             total_parameters=sum(count for count, _ in counts),
             stopped_early=stopped_early,
             overfit=overfitting(history),
-            history=tuple(history),
+            history=history,
         )
-
-
-def peak_memory_mb(device: str) -> float:
-    """Most memory used so far: of the process on CPU, of PyTorch's allocator on a GPU.
-
-    Linux's getrusage counts the process that started this one, too, as long as that was the larger one; its status
-    file does not.
-    """
-    if device == "cuda":
-        return torch.cuda.max_memory_allocated() / 2**20
-    with contextlib.suppress(OSError, ValueError, IndexError):
-        status = Path("/proc/self/status").read_text(encoding="ascii", errors="replace")
-        return int(status.split("VmHWM:", 1)[1].split(None, 1)[0]) / 2**10
-    used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return used / 2**20 if sys.platform == "darwin" else used / 2**10
-
-
-def _clock(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"

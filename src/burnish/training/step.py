@@ -61,7 +61,7 @@ class Stepper:
         self.share = share
         self.group = group
         self._max_grad_norm = max_grad_norm
-        self._device = device
+        self.device = device
         self._progress = progress
         # Before the trial passes, which leave the outermost weights of a sharded model whole.
         self._parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
@@ -72,9 +72,6 @@ class Stepper:
 
         Raises TrainingError when the loss is not finite or one item alone does not fit.
         """
-        return self._try_step(number, items, rate)
-
-    def _try_step(self, number: int, items: Sequence[Item], rate: float) -> StepOutcome:
         loss, numbers = self._pass(items, backward=True)
         self.group.add_gradients(self._parameters)
         if self.scale is not None:
@@ -181,7 +178,7 @@ class Stepper:
                 trained=self.objective.trained,
                 how=self._token_losses.how,
                 share=self.share,
-                device=self._device,
+                device=self.device,
             )
             found = self.objective.loss(self._token_losses(batch), batch, part, normaliser=normaliser, shared=shared)
             if backward:
