@@ -96,6 +96,19 @@ def test_paths_start_from_the_task_file_not_from_the_working_directory(
     assert load_task("../burnish.yaml").config.data.train == [folder / "rows.jsonl"]
 
 
+@pytest.mark.parametrize("given", ["../rows/a.jsonl", "../rows/*.jsonl", "../../real/rows/a.jsonl"])
+def test_paths_that_go_up_are_shown_without_dots(tmp_path, given):
+    """A pattern, too, and through a link: ../ is taken from where the task file really is."""
+    (tmp_path / "real" / "task").mkdir(parents=True)
+    (tmp_path / "real" / "rows").mkdir()
+    (tmp_path / "real" / "rows" / "a.jsonl").write_text('{"input": "a", "output": "b"}\n')
+    (tmp_path / "link").symlink_to(tmp_path / "real" / "task")
+    text = f"name: t\nkind: generation\ninstruction: '?'\ndata: {given}\n"
+    (tmp_path / "real" / "task" / "burnish.yaml").write_text(text)
+    assert load_task(tmp_path / "link").config.data.train == [tmp_path.resolve() / "real" / "rows" / "a.jsonl"]
+
+
+
 def test_a_local_model_becomes_absolute_and_other_names_stay(folder: Path) -> None:
     (folder / "own").mkdir()
     (folder / "own" / "config.json").write_text("{}")

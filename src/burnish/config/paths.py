@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -50,11 +51,19 @@ def absolute(config: TaskConfig, base_dir: Path, report: Report) -> TaskConfig:
 
 
 def full_path(given: Path, base_dir: Path) -> Path:
-    """Absolute, ~ expanded; a relative path starts from base_dir."""
-    try:
-        return (base_dir / given.expanduser()).absolute()
-    except RuntimeError:  # ~nobody
-        return (base_dir / given).absolute()
+    """Absolute, ~ expanded; a relative path starts from base_dir, whose folders ../ goes up."""
+    with suppress(RuntimeError):  # ~nobody
+        given = given.expanduser()
+    start, rest = _climbed(given, base_dir)
+    return (start / rest).absolute()
+
+
+def _climbed(given: Path, base_dir: Path) -> tuple[Path, Path]:
+    """Where a relative path starts once its first ../ are taken, and the rest. base_dir has no links to undo."""
+    parts = given.parts
+    while parts[:1] == ("..",):
+        base_dir, parts = base_dir.parent, parts[1:]
+    return base_dir, Path(*parts)
 
 
 def _data(config: DataConfig, found: _Paths) -> DataConfig:
@@ -125,7 +134,7 @@ def _files(given: Path, base_dir: Path) -> list[Path] | str:
     if _is(full, Path.is_dir):
         return f"{full} is a folder: name its files, for example {given}/*.jsonl"
     if re.search(r"[*?\[]", str(given)):
-        root = Path(full.anchor) if given.expanduser().is_absolute() else base_dir
+        root = Path(full.anchor) if given.expanduser().is_absolute() else _climbed(given, base_dir)[0]
         try:
             matches = sorted(p for p in root.glob(str(full.relative_to(root))) if p.is_file())
         except ValueError:
