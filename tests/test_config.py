@@ -108,7 +108,6 @@ def test_paths_that_go_up_are_shown_without_dots(tmp_path, given):
     assert load_task(tmp_path / "link").config.data.train == [tmp_path.resolve() / "real" / "rows" / "a.jsonl"]
 
 
-
 def test_a_local_model_becomes_absolute_and_other_names_stay(folder: Path) -> None:
     (folder / "own").mkdir()
     (folder / "own" / "config.json").write_text("{}")
