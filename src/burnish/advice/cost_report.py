@@ -245,6 +245,9 @@ def _request(inputs: CostInputs, system: SystemUse, book: _Book, remarks: list[s
         remarks.append(f"{system.name}: its time at {where} is not known, so its requests have no price")
         return None, 0.0
     if where == HERE:
+        if inputs.watts is None and inputs.per_hour == 0:
+            remarks.append("requests here have no price: --watts or --machine-price says what this machine costs")
+            return None, 0.0
         return _own(inputs, system.seconds, book, remarks), 0.0
     remarks.append(f"{where}: only the seconds in use are counted; a GPU that waits costs as much: --always-on")
     return by_the_hour(system.seconds, book.quote(where)), 0.0

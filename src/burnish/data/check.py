@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from burnish.data.checks.base import Check, repeat, rows_text, text_row
+from burnish.data.checks.base import Check, have, repeat, rows_text, text_row
 from burnish.data.checks.classes import Classes
 from burnish.data.checks.contamination import ContaminationCheck, read_material
 from burnish.data.checks.masking import masked_problem
@@ -320,7 +320,7 @@ class _Tally:
                 "empty_field",
                 "warning",
                 self.empty_inputs.count,
-                f"{rows_text(self.empty_inputs.count)} have an empty turn in the input",
+                f"{have(self.empty_inputs.count)} an empty turn in the input",
                 "Fill or remove them: the model would learn to answer nothing with something.",
                 tuple(self.empty_inputs.first),
             )
@@ -329,7 +329,7 @@ class _Tally:
                 "empty_field",
                 "info",
                 self.empty_targets.count,
-                f"{rows_text(self.empty_targets.count)} have an empty string in the target",
+                f"{have(self.empty_targets.count)} an empty string in the target",
                 'Write null, or leave the field out, if it means "not there": the schema can then say so.',
                 tuple(self.empty_targets.first),
             )

@@ -80,6 +80,10 @@ def break_even_words(one: BreakEven, volume: float | None) -> str:
     return f"{head}."
 
 
+def _each(minutes: float) -> str:
+    return f"{minutes:g} minute{'' if minutes == 1 else 's'} each"
+
+
 def _table(title: Sequence[str], rows: Sequence[Sequence[str]], left: Sequence[int]) -> Table:
     table = Table(box=SIMPLE_HEAD, header_style="bold", pad_edge=False, padding=(0, 1, 0, 0))
     for number, heading in enumerate(title):
@@ -100,7 +104,7 @@ def cost_view(report: CostReport) -> RenderableType:
         f"  {report.rows:,} rows, {report.tokens:,.0f} tokens an epoch, {report.epochs:g} epochs",
     )
     people = (
-        f"Data: {report.labelled_rows:,} rows at {report.minutes_per_row:g} minutes each: "
+        f"Data: {report.labelled_rows:,} rows, {_each(report.minutes_per_row)}: "
         f"{money(report.preparation.value)} USD"
     )
     parts: list[RenderableType] = [
@@ -219,7 +223,7 @@ def page_context(report: CostReport) -> dict[str, Any]:
         "training": [training_cells(one) for one in report.training],
         "preparation": money(report.preparation.value),
         "labelled": count(report.labelled_rows),
-        "minutes": f"{report.minutes_per_row:g}",
+        "each": _each(report.minutes_per_row),
         "serving_headings": SERVING,
         "serving": [serving_cells(one) for one in report.serving],
         "prices": prices,
