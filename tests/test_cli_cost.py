@@ -89,7 +89,9 @@ def test_a_run_is_counted_with_what_it_measured(run: Path, capsys: pytest.Captur
 
 def test_what_costs_the_same_is_said_to(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Nothing here costs anything: neither is paid back, and none after 0 requests."""
-    status, out = call("cost", run, "--minutes-per-row", 0, "--price", "power/us-commercial=0", "--watts", 9, capsys=capsys)
+    status, out = call(
+        "cost", run, "--minutes-per-row", 0, "--price", "power/us-commercial=0", "--watts", 9, capsys=capsys
+    )
     assert status == 0
     assert "1,000 requests cost the same" in " ".join(out.split())
     assert "0 USD saved" not in out

@@ -44,7 +44,7 @@ SEARCH_SCHEMA: dict[str, Any] = {
 }
 
 
-RowShape = Literal["auto", "messages", "prompt_completion", "alpaca", "sharegpt", "self_instruct", "bfcl"]
+RowShape = Literal["auto", "messages", "prompt_completion", "alpaca", "sharegpt", "self_instruct", "bfcl", "gemini"]
 
 
 class DataConfig(Settings):

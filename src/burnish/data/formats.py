@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from burnish.data.beside import name_in, slice_of, weight_of
 from burnish.data.fingerprint import example_id, input_digest
+from burnish.data.gemini import declared_tools, read_contents, system_count, written_part
 from burnish.data.instances import OUTPUT, instances
 from burnish.data.leaderboard import FUNCTION, take_question_apart, written_place
 from burnish.data.preferences import PairShape, take_pair_apart
@@ -18,6 +19,8 @@ from burnish.data.targets import read_target
 from burnish.data.turns import BadFieldError, Tools, nearest, read_messages, read_sharegpt, read_tools
 from burnish.errors import MISSING, Problem
 from burnish.records import Example, Json, Kind, Message, Source
+
+CONVERSATIONS = ("messages", "sharegpt", "gemini")  # shapes whose last turn is the answer
 
 
 class Draft(NamedTuple):
@@ -50,8 +53,16 @@ def to_example(file: str, row: Row, shape: Shape, rules: Rules) -> Example | Pro
             _refuse_other_shape(row.values, shape, rules)
         return _example(file, row, shape, rules)
     except BadFieldError as error:
-        field = written_place(error.field, row.values) if shape.name == "bfcl" else error.field
-        return Problem(file, row.line, field, error.what, error.got, error.fix, error.finding)
+        return Problem(
+            file, row.line, _written(error.field, shape, row.values), error.what, error.got, error.fix, error.finding
+        )
+
+
+def _written(field: str, shape: Shape, values: Mapping[str, Json]) -> str:
+    """Where a field of an example stands in a row whose answers are written in another form."""
+    if shape.name == "bfcl":
+        return written_place(field, values)
+    return written_part(field) if shape.name == "gemini" else field
 
 
 def _refuse_other_shape(values: Mapping[str, Json], shape: Shape, rules: Rules) -> None:
@@ -95,6 +106,8 @@ def _example(file: str, row: Row, shape: Shape, rules: Rules) -> Example:
 def tools_of(values: Mapping[str, Json], columns: Columns, shape: Shape) -> Tools:
     """The function schemas of a row, none where it lists none."""
     column = columns.tools or (FUNCTION if shape.name == "bfcl" else "tools")
+    if shape.name == "gemini":
+        return declared_tools(values[column], column) if values.get(column) else ()
     tools = read_tools(values.get(column) or None, column)
     if not tools and values.get("functions") and column == "tools":  # OpenAI before November 2023
         tools = read_tools(values["functions"], "functions")
@@ -109,7 +122,7 @@ def take_apart(values: Mapping[str, Json], shape: Shape, kind: Kind) -> Draft:
         return Draft(*take_pair_apart(values, PairShape(shape.name, shape.text, shape.target)))
     if shape.name == "bfcl":
         return Draft(*take_question_apart(values))
-    if shape.name in ("messages", "sharegpt"):
+    if shape.name in CONVERSATIONS:
         messages, shift = conversation(values, shape)
         return _split_answer(messages, shape.text, kind, shift)
     if shape.name == "prompt_completion":
@@ -124,6 +137,8 @@ def take_apart(values: Mapping[str, Json], shape: Shape, kind: Kind) -> Draft:
 def conversation(values: Mapping[str, Json], shape: Shape) -> tuple[tuple[Message, ...], int]:
     """The turns of a row, its column `system` in front, and how many turns that put there."""
     value, system = values[shape.text], system_turns(values)
+    if shape.name == "gemini":
+        return system + read_contents(values, shape.text), len(system) + system_count(values)
     if shape.name == "sharegpt" and not has_roles(value):
         turns = read_sharegpt(value, shape.text)
     else:

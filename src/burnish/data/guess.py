@@ -7,6 +7,7 @@ from itertools import islice
 from pathlib import Path
 
 from burnish.data.answers import Answers, joined
+from burnish.data.gemini import CONTENTS, answer_of
 from burnish.data.instances import INSTANCES, OUTPUT, instances
 from burnish.data.leaderboard import ANSWER, FUNCTION, QUESTION
 from burnish.data.preferences import is_preference
@@ -65,6 +66,8 @@ def _answer(row: Mapping[str, Json], target: str | None) -> Json:
     for one in instances(row) if INSTANCES in row else ():
         if not isinstance(one, BadFieldError):
             return _decoded(one.values.get(OUTPUT))
+    if CONTENTS in row:
+        return _decoded(answer_of(_decoded(row[CONTENTS])))
     for turns in (row.get("messages"), row.get("conversations"), row.get("completion")):
         if isinstance(turns, list) and turns and isinstance(turns[-1], Mapping):
             last = turns[-1]

@@ -12,12 +12,13 @@ from pathlib import Path
 
 from burnish.data.checks.masking import masked_problem
 from burnish.data.fingerprint import example_id
-from burnish.data.formats import Draft, check_input, conversation, take_apart, tools_of
+from burnish.data.formats import CONVERSATIONS, Draft, check_input, conversation, take_apart, tools_of
+from burnish.data.gemini import CONTENTS
 from burnish.data.instances import INSTANCES, INSTRUCTION, instances
 from burnish.data.leaderboard import FUNCTION, QUESTION, question_turns
 from burnish.data.preferences import COMPLETIONS, preference_shape
 from burnish.data.read import NO_ROWS, read_rows
-from burnish.data.shapes import TARGET_COLUMNS, TEXT_COLUMNS, Columns, Format, Shape, held
+from burnish.data.shapes import TARGET_COLUMNS, TEXT_COLUMNS, Columns, Format, Shape, ShapeName, held
 from burnish.data.streams import Line, Row, Unreadable, encoding_problem, read_lines
 from burnish.data.turns import BadFieldError, nearest
 from burnish.errors import DataError, Problem
@@ -150,7 +151,7 @@ def _judged_shape(values: Mapping[str, Json], format: Format, columns: Columns) 
 def _messages(values: Mapping[str, Json], shape: Shape, kind: Kind) -> tuple[Message, ...]:
     if shape.name == "bfcl":
         return question_turns(values[QUESTION])
-    if shape.name in ("messages", "sharegpt"):
+    if shape.name in CONVERSATIONS:
         return _without_answer(conversation(values, shape)[0])
     return take_apart(values, shape, kind).messages
 
@@ -172,6 +173,8 @@ def input_shape(values: Mapping[str, Json], kind: Kind, format: Format, columns:
         return _at(values, "messages" if columns.target is None else "columns", text or "messages")
     if format == "sharegpt" or (text is None and "conversations" in values and format == "auto"):
         return _at(values, "sharegpt", text or "conversations")
+    if format == "gemini" or (text is None and CONTENTS in values and format == "auto"):
+        return _at(values, "gemini", text or CONTENTS)
     if format in ("alpaca", "self_instruct") or (text is None and format == "auto" and _is_alpaca(values, kind)):
         return _at(values, "alpaca", text or "instruction")
     if format == "bfcl" or (text is None and {QUESTION, FUNCTION} <= values.keys() and format == "auto"):
@@ -196,14 +199,8 @@ def _is_alpaca(values: Mapping[str, Json], kind: Kind) -> bool:
     return answered or not any(column in values for column in TARGET_COLUMNS[kind])
 
 
-def _at(values: Mapping[str, Json], name: str, column: str) -> Shape:
+def _at(values: Mapping[str, Json], name: ShapeName, column: str) -> Shape:
     if column not in values:
         fix = f"Add the column to the row.{nearest(column, list(values))}"
         raise BadFieldError(column, f"there is no column {column!r}", list(values), fix)
-    if name == "bfcl":
-        return Shape("bfcl", column)
-    if name == "alpaca":
-        return Shape("alpaca", column, "output")
-    if name == "sharegpt":
-        return Shape("sharegpt", column)
-    return Shape("messages", column) if name == "messages" else Shape("columns", column)
+    return Shape(name, column, "output" if name == "alpaca" else None)

@@ -6,6 +6,7 @@
     sharegpt           {"conversations": [{from, value}, …], "system"?, "tools"?}
     self_instruct      {"instruction", "instances": [{"input", "output"}, …]}: an example each (instances.py)
     bfcl               {"question": [[…]], "function", "ground_truth"} (leaderboard.py)
+    gemini             {"contents": [{role, parts}, …], "systemInstruction"?, "tools"?} (gemini.py)
     columns            a text (or messages) column and a target column: text and label, text and target, …
 
 "classification" and "extraction" name the last one with its usual target column. Preference data have shapes of their
@@ -19,6 +20,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
+from burnish.data.gemini import CONTENTS
 from burnish.data.instances import INSTANCES, INSTRUCTION
 from burnish.data.leaderboard import ANSWER, FUNCTION, QUESTION
 from burnish.data.preferences import COMPLETIONS, PairName, is_preference, preference_shape
@@ -29,7 +31,7 @@ from burnish.data.turns import BadFieldError, nearest
 from burnish.errors import MISSING
 from burnish.records import Json, Kind
 
-_Own = Literal["messages", "prompt_completion", "alpaca", "sharegpt", "self_instruct", "bfcl"]
+_Own = Literal["messages", "prompt_completion", "alpaca", "sharegpt", "self_instruct", "bfcl", "gemini"]
 Format = Literal["auto", "columns", "classification", "extraction"] | _Own
 ShapeName = Literal["columns"] | _Own | PairName
 
@@ -91,6 +93,7 @@ class Rules:
     schema: Check | None = None
 
 
+_TURNS = {"sharegpt": "conversations", "gemini": CONTENTS}
 _SELF_INSTRUCT = Shape("self_instruct", INSTRUCTION, INSTANCES)
 _BFCL = Shape("bfcl", QUESTION, ANSWER)
 
@@ -151,6 +154,7 @@ def _usual(target: str | None) -> list[Shape]:
         Shape("alpaca", "instruction", "completion"),
         _SELF_INSTRUCT,
         _BFCL,
+        Shape("gemini", CONTENTS),
     ]
 
 
@@ -158,8 +162,8 @@ def _named_shape(values: Mapping[str, Json], rules: Rules) -> Shape:
     text, target = rules.columns.text, rules.columns.target
     if rules.format == "messages":
         shape = Shape("columns", text or "messages", target) if target else Shape("messages", text or "messages")
-    elif rules.format == "sharegpt":
-        shape = Shape("sharegpt", text or "conversations")
+    elif rules.format == "sharegpt" or rules.format == "gemini":
+        shape = Shape(rules.format, text or _TURNS[rules.format])
     elif rules.format == "prompt_completion":
         shape = Shape("prompt_completion", text or "prompt", target or "completion")
     elif rules.format == "alpaca":

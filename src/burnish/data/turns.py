@@ -133,7 +133,7 @@ def read_messages(value: Json, field: str) -> tuple[Message, ...]:
     if not value:
         raise BadFieldError(field, "the list of messages is empty", MISSING, "Remove the row or add its turns.")
     made = tuple(_read_message(item, f"{field}[{index}]") for index, item in enumerate(value))
-    _check_order(made, field)
+    check_order(made, field)
     return made
 
 
@@ -151,7 +151,7 @@ def _read_message(item: Json, place: str) -> Message:
     role = _role(item, place)
     calls = read_tool_calls(item.get("tool_calls"), f"{place}.tool_calls") if item.get("tool_calls") else ()
     if item.get("function_call") is not None:  # OpenAI before November 2023
-        calls += (_read_call(item["function_call"], f"{place}.function_call", None),)
+        calls += (read_call(item["function_call"], f"{place}.function_call"),)
     if calls and role != "assistant":
         fix = "Move the calls to the assistant turn."
         raise BadFieldError(f"{place}.tool_calls", f"a {role} turn cannot call tools", MISSING, fix)
@@ -208,7 +208,8 @@ def turn_weight(value: Json, role: Role, field: str) -> float | None:
     return float(value)
 
 
-def _check_order(messages: Sequence[Message], field: str) -> None:
+def check_order(messages: Sequence[Message], field: str) -> None:
+    """Raises BadFieldError where a tool's turn answers no call."""
     open_calls: set[str] = set()
     called = False
     for index, message in enumerate(messages):
@@ -235,7 +236,7 @@ def read_sharegpt(value: Json, field: str, system: tuple[Message, ...] = ()) -> 
         what = f"{field} must be a list of turns with from and value"
         raise BadFieldError(field, what, value, 'Write [{"from": "human", "value": …}, {"from": "gpt", "value": …}].')
     made = tuple(_sharegpt_turn(item, f"{field}[{index}]") for index, item in enumerate(value))
-    _check_order(made, field)
+    check_order(made, field)
     return system + made
 
 
@@ -288,14 +289,13 @@ def _read_tool_calls(value: Json, field: str) -> tuple[ToolCall, ...]:
         nested = item.get("function")
         call_id = _string(item, "id", place)
         made.append(
-            _read_call(nested, f"{place}.function", call_id)
-            if nested is not None
-            else _read_call(item, place, call_id)
+            read_call(nested, f"{place}.function", call_id) if nested is not None else read_call(item, place, call_id)
         )
     return tuple(made)
 
 
-def _read_call(item: Json, place: str, call_id: str | None) -> ToolCall:
+def read_call(item: Json, place: str, call_id: str | None = None) -> ToolCall:
+    """A flat call, {name, arguments}."""
     if not isinstance(item, dict):
         what = f"a call must be an object, this is {kind_of(item)}"
         raise BadFieldError(place, what, item, 'Write {"name": …, "arguments": {…}}.')

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from burnish.data.answers import ID
+from burnish.data.gemini import SYSTEM
 from burnish.data.leaderboard import FUNCTION
 from burnish.data.preferences import LABELS, REJECTED
 from burnish.data.shapes import Columns, Shape
@@ -15,6 +16,7 @@ _ALSO: Mapping[str, set[str]] = {
     "alpaca": {"input", "context", "history"},
     "self_instruct": {"history"},
     "bfcl": {FUNCTION},
+    "gemini": {*SYSTEM},
     "pairs": {REJECTED, "input", "history"},
     "preferred_output": {"non_preferred_output"},
     "unpaired": {*LABELS, "input", "history"},

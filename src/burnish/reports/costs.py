@@ -104,8 +104,7 @@ def cost_view(report: CostReport) -> RenderableType:
         f"  {report.rows:,} rows, {report.tokens:,.0f} tokens an epoch, {report.epochs:g} epochs",
     )
     people = (
-        f"Data: {report.labelled_rows:,} rows, {_each(report.minutes_per_row)}: "
-        f"{money(report.preparation.value)} USD"
+        f"Data: {report.labelled_rows:,} rows, {_each(report.minutes_per_row)}: {money(report.preparation.value)} USD"
     )
     parts: list[RenderableType] = [
         head,
