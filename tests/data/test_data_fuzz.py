@@ -56,6 +56,17 @@ KEYS = st.sampled_from(
         "functions",
         "function_call",
         "enum",
+        "contents",
+        "parts",
+        "systemInstruction",
+        "functionCall",
+        "args",
+        "functionResponse",
+        "response",
+        "functionDeclarations",
+        "question",
+        "ground_truth",
+        "instances",
     ]
 )
 LEAVES = (
@@ -65,7 +76,7 @@ LEAVES = (
     | st.floats()
     | st.text(max_size=8)
     | st.sampled_from(
-        ["user", "assistant", "tool", "system", "human", "gpt", "text", "function", "object", "{}", "[]"]
+        ["user", "assistant", "tool", "system", "model", "human", "gpt", "text", "function", "object", "{}", "[]"]
     )
 )
 ROW = st.dictionaries(

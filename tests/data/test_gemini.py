@@ -7,11 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from burnish.data.check import check_files
+from burnish.data.gemini import answer_of, declared_tools, read_contents
 from burnish.data.guess import guess_kind
 from burnish.data.inputs import read_inputs
 from burnish.data.load import iter_examples, read_examples
+from burnish.data.turns import BadFieldError
 from burnish.errors import Problem
 from burnish.records import Message, ToolCall
 
@@ -106,6 +110,27 @@ def test_what_cannot_be_read_is_named_by_its_place(tmp_path: Path, change: Any, 
     found = problem(tmp_path, ROW | change)
     assert (found.field, found.line) == (field, 1)
     assert what in found.what
+
+
+KEYS = st.sampled_from(["role", "parts", "text", "functionCall", "functionResponse", "name", "args", "response", "x"])
+LEAVES = st.none() | st.text(max_size=3) | st.sampled_from(["user", "model", "{}", "["]) | st.integers()
+VALUES = st.recursive(
+    LEAVES, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEYS, inner, max_size=3), max_leaves=12
+)
+
+
+@given(VALUES, VALUES, VALUES)
+@settings(max_examples=400, deadline=None)
+def test_whatever_stands_there_is_read_or_refused(contents: Any, system: Any, tools: Any) -> None:
+    values = {"contents": contents, "systemInstruction": system, "tools": tools}
+    answer_of(contents)
+    places = []
+    for read in (lambda: read_contents(values, "contents"), lambda: declared_tools(tools, "tools")):
+        try:
+            read()
+        except BadFieldError as error:
+            places.append(error.field)
+    assert all(place.startswith(("contents", "systemInstruction", "tools")) for place in places)
 
 
 def test_places_of_answers_are_those_of_the_row(tmp_path: Path) -> None:
