@@ -195,7 +195,7 @@ def test_activations_are_what_autograd_keeps(method: Any, options: dict[str, Any
 
     measured = (kept(4, 128) - kept(2, 128) - kept(4, 64) + kept(2, 64)) / (2 * 64)
     shape = shape_from_config(tiny_config(num_hidden_layers=4, **sizes), "tiny")
-    expected = activation_bytes(shape, Setup(method, r=4, dtype=dtype, **options), grouped=True)
+    expected = activation_bytes(shape, Setup(method, r=4, dtype=dtype, **options), "own")
     assert measured == pytest.approx(expected, rel=0.02)
 
 

@@ -37,17 +37,23 @@ CPU_ALLOCATOR = 0.45
 CPU_ALLOCATOR_MAPPED = 0.03
 # An assumption: what PyTorch's caching allocator for GPUs loses in its blocks.
 GPU_ALLOCATOR = 0.05
-# Families whose attention on a CPU keeps queries, keys and values only (models/attention.py); elsewhere keys and
-# values are repeated for every query head, and the output is kept too.
+# Families whose attention keeps keys and values once for all query heads that read them: on a CPU beside the queries
+# alone (models/attention.py), on a GPU with the output, which its kernels want (models/gpu_attention.py). In others
+# keys and values are repeated for every query head.
 _GROUPED = frozenset({"llama", "mistral", "qwen2", "qwen3", "smollm3", "phi3", "granite", "olmo2"})
 
 # Families whose decoder layers with LoRA everywhere compute in two operations (models/fused_layers.py).
 _FUSED = frozenset({"llama", "mistral", "qwen2", "qwen3", "smollm3"})
 
 
-def grouped_attention(shape: ModelShape, device: Device) -> bool:
-    """Whether attention on this device is our own, over trees."""
-    return device.kind == "cpu" and passes_plans(shape)
+Attention = Literal["own", "kernel", "repeated"]
+
+
+def attention_on(shape: ModelShape, device: Device) -> Attention:
+    """own: over trees, on a CPU; kernel: of a GPU, with grouped heads; repeated: transformers' own."""
+    if not passes_plans(shape):
+        return "repeated"
+    return "own" if device.kind == "cpu" else "kernel"
 
 
 def passes_plans(shape: ModelShape) -> bool:
@@ -177,7 +183,7 @@ def _fused(shape: ModelShape, setup: Setup) -> bool:
     return everywhere and shape.family in _FUSED and setup.devices == 1  # weights that are cut move about
 
 
-def activation_bytes(shape: ModelShape, setup: Setup, *, grouped: bool) -> float:
+def activation_bytes(shape: ModelShape, setup: Setup, attention: Attention) -> float:
     """Bytes that one decoder layer keeps of one token for the backward pass.
 
     Counted from what autograd saves, each tensor once (tests/training/test_estimate.py compares):
@@ -187,11 +193,13 @@ def activation_bytes(shape: ModelShape, setup: Setup, *, grouped: bool) -> float
     width = WIDTHS[setup.dtype]
     D, Q, K, F = shape.hidden, shape.query_width, shape.key_width, shape.intermediate
     method = setup.method
+    read = 3 * Q if attention == "repeated" else Q + 2 * K
+    sums = 4 * Q // shape.head_dim if attention == "kernel" else 0  # of each head's scores, in float32
     if _fused(shape, setup):
         # The layer's input, what attention keeps and gives, the sum of both, and gate, its sigmoid and up.
         heads = (Q + K) if shape.head_norms != "none" else 0
-        kept = 2 * D + (Q + 2 * K if grouped else 3 * Q) + Q + 3 * F + heads + setup.r * len(shape.linears)
-        return width * kept + 4 * (2 + heads // shape.head_dim)
+        kept = 2 * D + read + Q + 3 * F + heads + setup.r * len(shape.linears)
+        return width * kept + 4 * (2 + heads // shape.head_dim) + sums
     full = method == "full"
     chosen = shape.linears if full else shape.chosen(setup.modules) if method in ("lora", "qlora", "dora") else ()
     names = {linear.name for linear in chosen}
@@ -202,10 +210,8 @@ def activation_bytes(shape: ModelShape, setup: Setup, *, grouped: bool) -> float
     inputs += D if names & {"q_proj", "k_proj", "v_proj", "qkv_proj"} else 0
     inputs += D if names & {"gate_proj", "up_proj", "gate_up_proj"} else 0
     inputs += F if "down_proj" in names else 0
-    # Without a gradient through the grouped heads' copies, queries, keys and values are all that attention keeps.
-    attention = Q + 2 * K if grouped else Q + 2 * Q
-    attention += Q if "o_proj" in names or not grouped else 0
-    kept = inputs + attention + 3 * F
+    given = Q if "o_proj" in names or attention != "own" else 0
+    kept = inputs + read + given + 3 * F
     if method in ("lora", "qlora", "dora"):
         kept += setup.r * len(chosen)
     if method == "dora":  # the outputs of W and of B A, each scaled by the magnitudes
@@ -215,7 +221,7 @@ def activation_bytes(shape: ModelShape, setup: Setup, *, grouped: bool) -> float
     extra = 0
     if method == "bottleneck":  # always in float32: its input, and the hidden units before and after GELU
         extra = 2 * 4 * (2 * setup.bottleneck + (D if width == 2 else 0)) + 2 * width * D
-    return norms + width * kept + extra
+    return norms + width * kept + extra + sums
 
 
 def _computed_again(shape: ModelShape, setup: Setup) -> int:
@@ -259,8 +265,7 @@ def memory_of(shape: ModelShape, setup: Setup, work: Work, device: Device) -> Me
     cpu = device.kind == "cpu"
     full = setup.method == "full"
     trained, parameters = trained_parameters(shape, setup), shape.parameters
-    grouped = grouped_attention(shape, device)
-    per_layer = activation_bytes(shape, setup, grouped=grouped)
+    per_layer = activation_bytes(shape, setup, attention_on(shape, device))
     around = (shape.hidden * (4 + width) + 2 * width * shape.head_dim + 16) + 2 * width * shape.hidden * min(
         1.0, work.labelled / work.tokens
     )

@@ -8,14 +8,14 @@ from collections.abc import Sequence
 from burnish.models.layout import How, Tree
 from burnish.training.batches import collate, epoch_order, micro_batches, steps_per_epoch, total_steps
 from burnish.training.devices import Device
-from burnish.training.estimate import Work, grouped_attention, passes_plans
+from burnish.training.estimate import Work, attention_on, passes_plans
 from burnish.training.objectives.base import Item
 from burnish.training.shapes import ModelShape
 
 
 def layout_on(device: Device, shape: ModelShape) -> How:
     """How a device's attention wants a pass laid out: see models/attention.py."""
-    if grouped_attention(shape, device):
+    if attention_on(shape, device) == "own":
         return "tree"
     return "packed" if device.kind == "gpu" and passes_plans(shape) else "masked"
 
