@@ -34,7 +34,7 @@ from burnish.training.stopping import stop_signals
 Metric = Callable[[], float]
 
 
-class Validation(NamedTuple):
+class Selection(NamedTuple):
     """What tells which weights are the best: rows for the loss, the task's metric, and whom to tell.
 
     measure: the metric on validation examples for the model as it is, in [0, 1]; metric: its name.
@@ -118,8 +118,8 @@ def train(
     )
     plan = Plan(rows, epoch or (lambda _: range(len(rows))), settings, seed)
     journal = Journal(folder / "metrics.jsonl", plan, progress, group, on_log)
-    judged = Validation(validation, metric, metric_name, on_best)
-    trainer = _Trainer(stepper, plan, journal, judged, settings, folder / "checkpoints", progress)
+    selection = Selection(validation, metric, metric_name, on_best)
+    trainer = _Trainer(stepper, plan, journal, selection, settings, folder / "checkpoints", progress)
     torch.manual_seed(seed + group.rank)  # rows of different processes drop out differently
     frugal = settings.gradient_checkpointing and device == "cpu"
     with stop_signals() as stop, mapped_blocks() if frugal else contextlib.nullcontext():
@@ -139,12 +139,12 @@ class _Trainer:
         stepper: Stepper,
         plan: Plan,
         journal: Journal,
-        validation: Validation,
+        selection: Selection,
         settings: TrainingConfig,
         checkpoints: Path,
         progress: Progress,
     ) -> None:
-        self.stepper, self.plan, self.journal, self.validation = stepper, plan, journal, validation
+        self.stepper, self.plan, self.journal, self.selection = stepper, plan, journal, selection
         self.settings, self.checkpoints, self.progress = settings, checkpoints, progress
         self.model, self.optimizer, self.group = stepper.model, stepper.optimizer, stepper.group
 
@@ -242,7 +242,7 @@ class _Trainer:
 
     def _validate(self, state: TrainerState, train_loss: float) -> TrainerState:
         """Loss and metric on the validation part; the best adapter so far is kept."""
-        rows, measure, metric, on_best = self.validation
+        rows, measure, metric, on_best = self.selection
         line: dict[str, Json] = {}
         self.model.eval()
         loss = train_loss
