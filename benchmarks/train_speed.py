@@ -2,14 +2,16 @@
 
     python benchmarks/train_speed.py benchmarks/tasks/banking77.yaml --prompt full --batch 8 --steps 6 --peers trl
     python benchmarks/train_speed.py … --peers trl llamafactory --llamafactory-python FOLDER/bin/python
+    python benchmarks/train_speed.py … --peers unsloth --unsloth-python FOLDER/bin/python
 
 Each runs in a process of its own, so that one's memory is not the other's. Both get the task's examples already
 rendered and tokenised, in the same batches, the same model, adapter and first adapter weights, rate and number of
 steps, and a validation set of examples that neither trains on, measured by the same code afterwards: the losses are
 equal but for rounding. The first steps (--warmup) are not timed.
 
-LLaMA-Factory wants other versions than Burnish, so it lives in an environment of its own (benchmarks/README.md says
-how one is made) and is given the same token ids, labels and first adapter; its memory is that of its own process.
+LLaMA-Factory and Unsloth want other versions than Burnish, so each lives in an environment of its own
+(benchmarks/README.md says how one is made) and is given the same token ids, labels and first adapter; its memory is
+that of its own process.
 """
 
 from __future__ import annotations
@@ -29,7 +31,8 @@ from itertools import chain, count, islice
 from pathlib import Path
 from typing import Any
 
-PEERS = ("trl", "llamafactory")
+ELSEWHERE = ("llamafactory", "unsloth")  # peers with a Python of their own
+PEERS = ("trl", *ELSEWHERE)
 SEED = 0
 
 
@@ -48,7 +51,8 @@ def main() -> None:
     parser.add_argument("--prompt", choices=("short", "full"), help="overrides training.prompt")
     parser.add_argument("--dtype", choices=("auto", "float32", "bfloat16"), default="auto")
     parser.add_argument("--peers", nargs="*", default=["trl"], choices=PEERS)
-    parser.add_argument("--llamafactory-python", default="", metavar="PYTHON", help="of the environment that has it")
+    for peer in ELSEWHERE:
+        parser.add_argument(f"--{peer}-python", default="", metavar="PYTHON", help="of the environment that has it")
     parser.add_argument("--validation", type=int, default=32, help="examples for the loss afterwards (default 32)")
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--side", help=argparse.SUPPRESS)
@@ -56,8 +60,9 @@ def main() -> None:
     if arguments.side:
         _side(arguments.side, arguments.task)
         return
-    if "llamafactory" in arguments.peers and (not arguments.llamafactory_python or arguments.objective != "sft"):
-        parser.error("llamafactory needs --llamafactory-python, and --objective sft")
+    for peer in set(ELSEWHERE).intersection(arguments.peers):
+        if not _python(arguments, peer) or arguments.objective != "sft":
+            parser.error(f"{peer} needs --{peer}-python, and --objective sft")
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder) / "work.json"
         work.write_text(json.dumps(_work(arguments)), encoding="utf-8")
@@ -72,6 +77,10 @@ def main() -> None:
     for peer in arguments.peers:
         measured[peer].pop("dtype")
     print(json.dumps(measured, indent=None if arguments.json else 2))
+
+
+def _python(arguments: argparse.Namespace, peer: str) -> str:
+    return str(getattr(arguments, f"{peer}_python"))
 
 
 def _work(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -103,7 +112,7 @@ def _work(arguments: argparse.Namespace) -> dict[str, Any]:
         "validation": items(list(prepared.split.validation)[: arguments.validation]),
         "batch": arguments.batch,
         "peer_batch": arguments.peer_batch or arguments.batch,
-        "llamafactory_python": arguments.llamafactory_python,
+        "pythons": {peer: _python(arguments, peer) for peer in ELSEWHERE},
         "steps": arguments.steps,
         "warmup": arguments.warmup,
         "rate": training.learning_rate,
@@ -143,8 +152,8 @@ def _run(side: str, work: Path) -> dict[str, Any]:
 def _side(name: str, path: Path) -> None:
     work = json.loads(path.read_text(encoding="utf-8"))
     work["rows"], work["validation"] = _items(work["rows"]), _items(work["validation"])
-    sides = {"burnish": _burnish, "trl": _trl, "llamafactory": _llamafactory}
-    seconds, model, dtype, peak = sides[name](work)
+    sides = {"burnish": _burnish, "trl": _trl}
+    seconds, model, dtype, peak = sides[name](work) if name in sides else _elsewhere(name, work)
     timed = seconds[work["warmup"] :]
     per_step = sum(timed) / len(timed)
     rows = work["rows"]
@@ -251,8 +260,8 @@ def _trl(work: dict[str, Any]) -> tuple[list[float], Any, str, float]:
     return clock.seconds, trainer.model, str(base.dtype).removeprefix("torch."), peak_memory_mb(base.device)
 
 
-def _llamafactory(work: dict[str, Any]) -> tuple[list[float], Any, str, float]:
-    """As above with LLaMA-Factory's own command, in its own environment."""
+def _elsewhere(peer: str, work: dict[str, Any]) -> tuple[list[float], Any, str, float]:
+    """As above with a peer in its own environment, by its script beside this one."""
     from peft import PeftModel
     from trl_peer import sft_rows
 
@@ -272,20 +281,22 @@ def _llamafactory(work: dict[str, Any]) -> tuple[list[float], Any, str, float]:
             "accumulate": max(1, work["batch"] // work["peer_batch"]),
             "steps": work["steps"],
             "rate": work["rate"],
+            "r": work["r"],
+            "alpha": work["alpha"],
             "dtype": dtype,
             "gpu": base.device == "cuda",
             "out": str(out),
         }
         given.write_text(json.dumps(settings), encoding="utf-8")
         base = base._replace(model=None)  # the memory is for the other process
-        script = Path(__file__).with_name("llamafactory_peer.py")
+        script = Path(__file__).with_name(f"{peer}_peer.py")
         done = subprocess.run(
-            [work["llamafactory_python"], str(script), str(given)], capture_output=True, text=True, check=False
+            [work["pythons"][peer], str(script), str(given)], capture_output=True, text=True, cwd=folder, check=False
         )
         if done.returncode:
             sys.exit(f"{done.stdout[-1000:]}\n{done.stderr[-3000:]}")
         found = json.loads(done.stdout.splitlines()[-1])
-        print(f"llamafactory: {found['versions']}", file=sys.stderr)
+        print(f"{peer}: {found['versions']}", file=sys.stderr)
         plain = burnish.load_model(work["model"], dtype=work["dtype"]).model
         model = PeftModel.from_pretrained(plain, str(out))
     return found["seconds"], model, dtype, found["peak_mb"]
