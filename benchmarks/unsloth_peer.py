@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -22,8 +23,7 @@ MODULES = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down
 
 def main() -> None:
     """Train, print."""
-    import unsloth  # before the libraries that it changes
-
+    unsloth = import_module("unsloth")  # before the libraries that it changes
     import torch
     from datasets import Dataset
     from peft import set_peft_model_state_dict
