@@ -66,7 +66,6 @@ KEYS = st.sampled_from(
         "functionDeclarations",
         "question",
         "ground_truth",
-        "instances",
     ]
 )
 LEAVES = (

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from burnish.data.check import check_files
-from burnish.data.gemini import answer_of, declared_tools, read_contents
+from burnish.data.gemini import answer_of, declared_tools, read_contents, system_instruction
 from burnish.data.guess import guess_kind
 from burnish.data.inputs import read_inputs
 from burnish.data.load import iter_examples, read_examples
@@ -122,15 +122,19 @@ VALUES = st.recursive(
 @given(VALUES, VALUES, VALUES)
 @settings(max_examples=400, deadline=None)
 def test_whatever_stands_there_is_read_or_refused(contents: Any, system: Any, tools: Any) -> None:
-    values = {"contents": contents, "systemInstruction": system, "tools": tools}
     answer_of(contents)
-    places = []
-    for read in (lambda: read_contents(values, "contents"), lambda: declared_tools(tools, "tools")):
+    reads = {
+        "contents": lambda: read_contents(contents, "contents"),
+        "systemInstruction": lambda: system_instruction({"systemInstruction": system}),
+        "tools": lambda: declared_tools(tools, "tools"),
+    }
+    named = []
+    for place, read in reads.items():
         try:
             read()
         except BadFieldError as error:
-            places.append(error.field)
-    assert all(place.startswith(("contents", "systemInstruction", "tools")) for place in places)
+            named.append((place, error.field))
+    assert all(field.startswith(place) for place, field in named)
 
 
 def test_places_of_answers_are_those_of_the_row(tmp_path: Path) -> None:

@@ -8,7 +8,8 @@ import pytest
 import torch
 from peft import LoraConfig, get_peft_model
 
-from burnish.models.lora_linear import fuse_lora
+from burnish.models.lora_linear import Layer, fuse_lora, grouped, project
+from burnish.models.packed import PackedWeight
 
 
 class Small(torch.nn.Module):
@@ -60,6 +61,28 @@ def test_bfloat16_base_keeps_float32_adapters_and_comes_close():
     assert out.dtype == torch.bfloat16
     assert {name: gradient.dtype for name, gradient in found.items()} == {n: g.dtype for n, g in wanted.items()}
     torch.testing.assert_close(out, expected, rtol=3e-2, atol=3e-2)
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_a_large_residual_is_rounded_once(packed):
+    """What a layer gives is small beside the residual of a deep model; two roundings of their sum would add up."""
+    draw = torch.Generator().manual_seed(0)
+
+    def drawn(*shape, scale=1.0):
+        return (torch.randn(shape, generator=draw) * scale).bfloat16()
+
+    base = torch.nn.Linear(256, 256, bias=False).to(torch.bfloat16).requires_grad_(False)
+    base.weight.copy_(drawn(256, 256, scale=256**-0.5))
+    layer = Layer(
+        base.weight, None, drawn(8, 256, scale=0.05), drawn(256, 8), 2.0, PackedWeight() if packed else None
+    )
+    rows, residual = drawn(64, 256), drawn(64, 256, scale=50.0)
+    with torch.no_grad():
+        (out,), _ = project(rows, grouped(layer), residual)
+    x, a, b = (tensor.double() for tensor in (rows, layer.lora_a, layer.lora_b))
+    exact = residual.double() + x @ base.weight.double().t() + 2 * (x @ a.t()) @ b.t()
+    once = (exact.bfloat16().double() - exact).square().mean()
+    assert (out.double() - exact).square().mean() < 1.2 * once
 
 
 @pytest.mark.parametrize("options", [{"lora_dropout": 0.1}, {"use_dora": True}, {"lora_bias": True}])

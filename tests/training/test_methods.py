@@ -7,7 +7,7 @@ import torch
 
 from burnish.errors import Interrupted
 from burnish.models.adapters import METHODS, adapter_state
-from burnish.training import loop
+from burnish.training import journal
 from helpers_training import lora_model, run_training, settings
 
 RATES = {"full": 3e-3, "ia3": 0.1, "prefix_tuning": 0.1, "prompt_tuning": 0.1}
@@ -43,17 +43,17 @@ def test_learns_and_resumes_to_the_same_bits(tmp_path, monkeypatch, method):
     assert len(losses) == 15
     assert sum(losses[-5:]) < sum(losses[:5]) - LEAST.get(method, 0.5)
 
-    real = loop.append_jsonl
+    real = journal.append_jsonl
 
     def interrupted(path, line):
         real(path, line)
         if line["step"] == 5:
             raise Interrupted("stopped here", fix="")
 
-    monkeypatch.setattr(loop, "append_jsonl", interrupted)
+    monkeypatch.setattr(journal, "append_jsonl", interrupted)
     with pytest.raises(Interrupted):
         run_training(tmp_path / "cut", config)
-    monkeypatch.setattr(loop, "append_jsonl", real)
+    monkeypatch.setattr(journal, "append_jsonl", real)
     again, _ = run_training(tmp_path / "cut", config)
     left, right = adapter_state(model), adapter_state(again)
     assert left.keys() == right.keys()

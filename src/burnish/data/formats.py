@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from burnish.data.beside import name_in, slice_of, weight_of
 from burnish.data.fingerprint import example_id, input_digest
-from burnish.data.gemini import declared_tools, read_contents, system_count, written_part
+from burnish.data.gemini import declared_tools, read_contents, system_instruction, written_part
 from burnish.data.instances import OUTPUT, instances
 from burnish.data.leaderboard import FUNCTION, take_question_apart, written_place
 from burnish.data.preferences import PairShape, take_pair_apart
@@ -138,8 +138,9 @@ def conversation(values: Mapping[str, Json], shape: Shape) -> tuple[tuple[Messag
     """The turns of a row, its column `system` in front, and how many turns that put there."""
     value, system = values[shape.text], system_turns(values)
     if shape.name == "gemini":
-        return system + read_contents(values, shape.text), len(system) + system_count(values)
-    if shape.name == "sharegpt" and not has_roles(value):
+        system += system_instruction(values)
+        turns = read_contents(value, shape.text)
+    elif shape.name == "sharegpt" and not has_roles(value):
         turns = read_sharegpt(value, shape.text)
     else:
         turns = read_messages(value, shape.text)

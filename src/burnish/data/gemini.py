@@ -26,25 +26,20 @@ _ROLES: Mapping[str, Role] = {"user": "user", "model": "assistant", "function": 
 _CALL = ("functionCall", "function_call")
 _REPLY = ("functionResponse", "function_response")
 _DECLARATIONS = ("functionDeclarations", "function_declarations")
-_FIELD = re.compile(rf"^({CONTENTS}\[\d+\])\.(?:content|tool_calls)\b")
+_FIELD = re.compile(r"^([^.\[]+\[\d+\])\.(?:content|tool_calls)\b")
 _PARTS = 'Write {"role": "user", "parts": [{"text": …}]}.'
 
 
-def read_contents(values: Mapping[str, Json], field: str) -> tuple[Message, ...]:
-    """The turns of a row, its system instruction in front. Raises BadFieldError for what cannot be trained on."""
-    contents = decoded(values[field], field, "the list of contents")
+def read_contents(value: Json, field: str) -> tuple[Message, ...]:
+    """The turns of a row. Raises BadFieldError for what cannot be trained on."""
+    contents = decoded(value, field, "the list of contents")
     if not isinstance(contents, list) or not contents:
         raise BadFieldError(field, "contents must be a list of turns with role and parts", contents, _PARTS)
     made: list[Message] = []
     for index, turn in enumerate(contents):
         made += _turns(turn, f"{field}[{index}]")
     check_order(made, field)
-    return (*_system(values), *made)
-
-
-def system_count(values: Mapping[str, Json]) -> int:
-    """How many turns a row's system instruction puts in front of its contents."""
-    return len(_system(values))
+    return tuple(made)
 
 
 def answer_of(contents: Json) -> Json:
@@ -82,7 +77,8 @@ def declared_tools(value: Json, field: str) -> Tools:
 _TOOLS = 'Write [{"functionDeclarations": [{"name": …, "description": …, "parameters": {…}}]}].'
 
 
-def _system(values: Mapping[str, Json]) -> tuple[Message, ...]:
+def system_instruction(values: Mapping[str, Json]) -> tuple[Message, ...]:
+    """A row's system instruction as a turn, if it has one."""
     name = _one_of(values, SYSTEM)
     if name is None or values[name] in (None, ""):
         return ()

@@ -69,9 +69,14 @@ def project(rows: Tensor, group: Group, residual: Tensor | None = None) -> tuple
     """Outputs [T, out] of the layers for rows [T, in], and what their backward pass needs besides the rows.
 
     residual [T, out]: added to each output. Gradients are off here.
+
+    Where there is LoRA the residual comes last: it is often much larger than what a layer gives, and a sum that holds
+    it should be rounded once (docs/log.md).
     """
     pairs = zip(group.layers, group.transposed, strict=True)
-    outs = [_times(rows, layer, transposed, residual) for layer, transposed in pairs]
+    outs = [
+        _times(rows, layer, transposed, residual if layer.lora_b is None else None) for layer, transposed in pairs
+    ]
     if not group.downs:
         return outs, None
     down = group.downs[0] if len(group.downs) == 1 else torch.cat(group.downs)
@@ -84,6 +89,8 @@ def project(rows: Tensor, group: Group, residual: Tensor | None = None) -> tuple
         if layer.lora_b is not None:
             part, up = next(parts)
             out.addmm_(part, up.t(), alpha=layer.scale)
+            if residual is not None:
+                out.add_(residual)
     return outs, LowRank(down, ups, low)
 
 
