@@ -70,32 +70,27 @@ def project(rows: Tensor, group: Group, residual: Tensor | None = None) -> tuple
 
     residual [T, out]: added to each output. Gradients are off here.
 
-    The low-rank product comes first, so that its sum with the layer's own is rounded once. Where there is LoRA the
-    residual comes last: it is often much larger than what a layer gives, and its sum, too, is rounded once
-    (docs/log.md).
+    Where there is LoRA the residual comes last: it is often much larger than what a layer gives, and a sum that holds
+    it should be rounded once (docs/log.md).
     """
     pairs = zip(group.layers, group.transposed, strict=True)
+    outs = [
+        _times(rows, layer, transposed, residual if layer.lora_b is None else None) for layer, transposed in pairs
+    ]
     if not group.downs:
-        return [_times(rows, layer, transposed, residual) for layer, transposed in pairs], None
+        return outs, None
     down = group.downs[0] if len(group.downs) == 1 else torch.cat(group.downs)
     ups = group.ups
     if down.dtype != rows.dtype:
         down, ups = down.to(rows.dtype), [up.to(rows.dtype) for up in ups]
     low = torch.mm(rows, down.t())
     parts = iter(zip(low.split_with_sizes(group.ranks, 1), ups, strict=True))
-    outs = []
-    for layer, transposed in pairs:
-        if layer.lora_b is None:
-            outs.append(_times(rows, layer, transposed, residual))
-            continue
-        part, up = next(parts)
-        added = rows.new_empty(len(rows), len(up)).addmm_(part, up.t(), beta=0, alpha=layer.scale)
-        if layer.packed is not None:
-            out = layer.packed.times(rows, layer.weight, layer.bias, added)
-        else:
-            out = added.addmm_(rows, transposed)
-            out = out if layer.bias is None else out.add_(layer.bias)
-        outs.append(out if residual is None else out.add_(residual))
+    for layer, out in zip(group.layers, outs, strict=True):
+        if layer.lora_b is not None:
+            part, up = next(parts)
+            out.addmm_(part, up.t(), alpha=layer.scale)
+            if residual is not None:
+                out.add_(residual)
     return outs, LowRank(down, ups, low)
 
 
