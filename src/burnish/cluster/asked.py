@@ -12,7 +12,7 @@ import os
 from collections.abc import Iterator, Mapping, MutableMapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 from burnish.errors import RunError
 
@@ -58,7 +58,8 @@ def asked_sharding(environment: Mapping[str, str]) -> Asked | None:
     memory or on disk, and a DeepSpeed configuration that cannot be read.
     """
     if _on(environment, "ACCELERATE_USE_MEGATRON_LM"):
-        _refuse("Megatron-LM", "ACCELERATE_USE_MEGATRON_LM", environment, "use its FSDP (version 2) instead")
+        name = "ACCELERATE_USE_MEGATRON_LM"
+        _refuse("Megatron-LM", name, environment[name], "use its FSDP (version 2) instead")
     if _on(environment, "ACCELERATE_USE_FSDP"):
         return _fsdp(environment)
     if _on(environment, "ACCELERATE_USE_DEEPSPEED"):
@@ -68,7 +69,8 @@ def asked_sharding(environment: Mapping[str, str]) -> Asked | None:
 
 def _fsdp(environment: Mapping[str, str]) -> Asked:
     if _on(environment, "FSDP_OFFLOAD_PARAMS"):
-        _refuse("FSDP with weights in main memory", "FSDP_OFFLOAD_PARAMS", environment, _IN_MEMORY)
+        name = "FSDP_OFFLOAD_PARAMS"
+        _refuse("FSDP with weights in main memory", name, environment[name], _IN_MEMORY)
     version = environment.get("FSDP_VERSION", "1")
     if version == "2":
         whole = environment.get("FSDP_RESHARD_AFTER_FORWARD", "true").lower() not in _YES
@@ -76,7 +78,7 @@ def _fsdp(environment: Mapping[str, str]) -> Asked:
     strategy = environment.get("FSDP_SHARDING_STRATEGY", "FULL_SHARD").upper()
     if strategy not in _STRATEGIES:
         fix = "use FULL_SHARD, SHARD_GRAD_OP or NO_SHARD"
-        _refuse("this way of sharding", "FSDP_SHARDING_STRATEGY", environment, fix)
+        _refuse("this way of sharding", "FSDP_SHARDING_STRATEGY", environment["FSDP_SHARDING_STRATEGY"], fix)
     return Asked(_STRATEGIES[strategy], f"FSDP {version}, {strategy}")
 
 
@@ -90,11 +92,11 @@ def _deepspeed(environment: Mapping[str, str]) -> Asked:
         device = str(of_file or environment.get(name) or "none").lower()
         if device != "none":
             what = f"DeepSpeed with {'optimizer states' if part == 'optimizer' else 'weights'} outside the GPU"
-            _refuse(what, name, {name: device}, _IN_MEMORY)
+            _refuse(what, name, device, _IN_MEMORY)
     by_itself = environment.get("ACCELERATE_DEEPSPEED_ZERO_STAGE", "2")
     stage = str(by_itself if zero is None else zero.get("stage", 0))
     if stage not in _STAGES:
-        _refuse("this stage of ZeRO", "ACCELERATE_DEEPSPEED_ZERO_STAGE", {"ACCELERATE_DEEPSPEED_ZERO_STAGE": stage})
+        _refuse("this stage of ZeRO", "ACCELERATE_DEEPSPEED_ZERO_STAGE", stage, "use stage 0, 1, 2 or 3")
     return Asked(_STAGES[stage], f"DeepSpeed ZeRO stage {stage}")
 
 
@@ -118,10 +120,10 @@ def _on(environment: Mapping[str, str], name: str) -> bool:
     return environment.get(name, "false").lower() in _YES
 
 
-def _refuse(what: str, name: str, environment: Mapping[str, str], fix: str = "use stage 0, 1, 2 or 3") -> None:
+def _refuse(what: str, name: str, value: str, fix: str) -> NoReturn:
     raise RunError(
         f"accelerate's configuration asks for {what}, which Burnish does not do",
-        got=f"{name}={environment[name]}",
+        got=f"{name}={value}",
         where="environment",
         fix=f"{fix}; or set training.sharding in the task file and launch with plain --multi_gpu or torchrun",
     )
