@@ -37,7 +37,7 @@ def write_task(folder: Path, **changes) -> Path:
         "model": "model",
         "training": {
             "learning_rate": 0.01, "num_epochs": 4, "batch_size": 8, "checkpoint_steps": 5, "lora_r": 4,
-            "eval_examples": 8, "early_stopping_patience": None,
+            "eval_examples": 8, "early_stopping_patience": None, "dtype": "float32",
         },
         "few_shot": {"k": 2},
         "generation": {"max_new_tokens": 8},

@@ -32,8 +32,8 @@ PROMPTS = [[Message("system", "sat on the mat"), Message("user", f"the cat {i}")
 OTHER_TEMPLATE = TEMPLATE.replace("<s>assistant\\n", "<s>assistant \\n")
 
 
-def train(folder, method, *, dtype=torch.float32, step=0.05):
-    """A base on disk and an adapter folder as a run leaves it, its weights away from their start."""
+def train(folder, method, *, dtype=torch.float32, computed="float32", step=0.05):
+    """A base on disk, stored in dtype, and an adapter folder as of a run, its weights away from their start."""
     tiny_model(attention="eager", dtype=dtype).save_pretrained(folder / "base")
     tiny_tokenizer().save_pretrained(folder / "base")
     quantise = QUANTISATION.get(method)
@@ -45,7 +45,7 @@ def train(folder, method, *, dtype=torch.float32, step=0.05):
             if parameter.requires_grad:
                 parameter.add_(torch.randn(parameter.shape, generator=generator) * step)
     info = AdapterInfo(
-        str(folder / "base"), loaded.base_hash, "float32", "", "short", {}, (), OTHER_TEMPLATE, (), method, quantise
+        str(folder / "base"), loaded.base_hash, computed, "", "short", {}, (), OTHER_TEMPLATE, (), method, quantise
     )
     (folder / "writing").mkdir()
     write_adapter(model, loaded.tokenizer, folder / "writing", info)
@@ -91,6 +91,15 @@ def test_weights_keep_the_number_format_of_the_base(tmp_path):
     with quiet_transformers():
         model = AutoModelForCausalLM.from_pretrained(tmp_path / "out")
     assert {parameter.dtype for parameter in model.parameters()} == {torch.bfloat16}
+
+
+@pytest.mark.parametrize(
+    ("stored", "computed"), [(torch.float32, "bfloat16"), (torch.bfloat16, "float32"), (torch.float32, "float32")]
+)
+def test_rounding_is_that_of_the_coarser_of_what_is_stored_and_what_is_computed_with(tmp_path, stored, computed):
+    replay = export_merged(train(tmp_path, "lora", dtype=stored, computed=computed), tmp_path / "out", PROMPTS)
+    coarser = torch.float32 if (stored, computed) == (torch.float32, "float32") else torch.bfloat16
+    assert replay.tolerance == TOLERANCE[coarser]
 
 
 @pytest.mark.parametrize("method", UNMERGEABLE)

@@ -64,23 +64,24 @@ def test_bfloat16_base_keeps_float32_adapters_and_comes_close():
 
 
 @pytest.mark.parametrize("packed", [False, True])
-def test_a_large_residual_is_rounded_once(packed):
-    """What a layer gives is small beside the residual of a deep model; two roundings of their sum would add up."""
+@pytest.mark.parametrize("large", ["weight", "residual"])
+def test_what_lora_adds_to_is_rounded_once(large, packed):
+    """It is small beside a layer, and a layer beside the residual of a deep model: two roundings add up."""
     draw = torch.Generator().manual_seed(0)
 
     def drawn(*shape, scale=1.0):
         return (torch.randn(shape, generator=draw) * scale).bfloat16()
 
     base = torch.nn.Linear(256, 256, bias=False).to(torch.bfloat16).requires_grad_(False)
-    base.weight.copy_(drawn(256, 256, scale=256**-0.5))
+    base.weight.copy_(drawn(256, 256, scale=(50.0 if large == "weight" else 1.0) / 16))
     layer = Layer(
         base.weight, None, drawn(8, 256, scale=0.05), drawn(256, 8), 2.0, PackedWeight() if packed else None
     )
-    rows, residual = drawn(64, 256), drawn(64, 256, scale=50.0)
+    rows, residual = drawn(64, 256), drawn(64, 256, scale=50.0) if large == "residual" else None
     with torch.no_grad():
         (out,), _ = project(rows, grouped(layer), residual)
     x, a, b = (tensor.double() for tensor in (rows, layer.lora_a, layer.lora_b))
-    exact = residual.double() + x @ base.weight.double().t() + 2 * (x @ a.t()) @ b.t()
+    exact = x @ base.weight.double().t() + 2 * (x @ a.t()) @ b.t() + (0 if residual is None else residual.double())
     once = (exact.bfloat16().double() - exact).square().mean()
     assert (out.double() - exact).square().mean() < 1.2 * once
 

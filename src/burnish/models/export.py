@@ -38,8 +38,8 @@ from burnish.progress import Progress, Silent
 from burnish.records import Message
 from burnish.runs import MANIFEST, commit_folder, verify_folder
 
-# How much less likely, in nats, another greedy token may be under the trained model for rounding to explain it: the
-# numbers are rounded to 24, 11 and 8 significant bits. Chosen, not measured.
+# How much less likely, in nats, another greedy token may be under the trained model for rounding to explain it:
+# numbers, stored or computed with, are rounded to 24, 11 and 8 significant bits. Chosen, not measured.
 TOLERANCE = {torch.float32: 0.01, torch.float16: 0.1, torch.bfloat16: 0.5}
 ANSWER_TOKENS = 64
 DTYPES = {"F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
@@ -84,7 +84,7 @@ def export_merged(
             fix="export the adapter instead: --adapter",
         )
     trained = load_tuned(adapter, base_dir=base_dir, progress=progress)
-    answers = _answers(trained, info, prompts)
+    answers, computed = _answers(trained, info, prompts), trained.dtype
     if info.quantisation:
         progress.notice("the 4-bit weights are dequantised: the merged model is as large as the base in full")
     with _beside(out) as folder:
@@ -92,7 +92,7 @@ def export_merged(
         del trained
         replayed = _answers(load_tuned(folder, progress=progress), info, prompts)
         differing = [i for i in range(len(prompts)) if answers[i] != replayed[i]]
-        tolerance = TOLERANCE[_stored_dtype(folder)]
+        tolerance = max(TOLERANCE[_stored_dtype(folder)], TOLERANCE[computed])
         widest = 0.0
         if differing:
             trained = load_tuned(adapter, base_dir=base_dir, progress=progress)

@@ -70,36 +70,37 @@ def project(rows: Tensor, group: Group, residual: Tensor | None = None) -> tuple
 
     residual [T, out]: added to each output. Gradients are off here.
 
-    Where there is LoRA the residual comes last: it is often much larger than what a layer gives, and a sum that holds
-    it should be rounded once (docs/log.md).
+    The low-rank product comes first, so that its sum with the layer's own is rounded once. Where there is LoRA the
+    residual comes last: it is often much larger than what a layer gives, and its sum, too, is rounded once
+    (docs/log.md).
     """
     pairs = zip(group.layers, group.transposed, strict=True)
-    outs = [
-        _times(rows, layer, transposed, residual if layer.lora_b is None else None) for layer, transposed in pairs
-    ]
     if not group.downs:
-        return outs, None
+        return [_times(rows, layer, transposed, residual) for layer, transposed in pairs], None
     down = group.downs[0] if len(group.downs) == 1 else torch.cat(group.downs)
     ups = group.ups
     if down.dtype != rows.dtype:
         down, ups = down.to(rows.dtype), [up.to(rows.dtype) for up in ups]
     low = torch.mm(rows, down.t())
     parts = iter(zip(low.split_with_sizes(group.ranks, 1), ups, strict=True))
-    for layer, out in zip(group.layers, outs, strict=True):
-        if layer.lora_b is not None:
-            part, up = next(parts)
-            out.addmm_(part, up.t(), alpha=layer.scale)
-            if residual is not None:
-                out.add_(residual)
+    outs = []
+    for layer, transposed in pairs:
+        if layer.lora_b is None:
+            outs.append(_times(rows, layer, transposed, residual))
+            continue
+        part, up = next(parts)
+        added = rows.new_empty(len(rows), len(up)).addmm_(part, up.t(), beta=0, alpha=layer.scale)
+        out = _times(rows, layer, transposed, added, over=True)
+        outs.append(out if residual is None else out.add_(residual))
     return outs, LowRank(down, ups, low)
 
 
-def _times(rows: Tensor, layer: Layer, transposed: Tensor, residual: Tensor | None) -> Tensor:
-    """rows Wᵀ + b + residual [T, out], LoRA left out."""
+def _times(rows: Tensor, layer: Layer, transposed: Tensor, added: Tensor | None, *, over: bool = False) -> Tensor:
+    """rows Wᵀ + b + added [T, out], LoRA left out. over: `added` may be overwritten."""
     if layer.packed is not None:
-        return layer.packed.times(rows, layer.weight, layer.bias, residual)
-    if residual is not None:
-        out = torch.addmm(residual, rows, transposed)
+        return layer.packed.times(rows, layer.weight, layer.bias, added)
+    if added is not None:
+        out = torch.addmm(added, rows, transposed, out=added if over else None)
         return out if layer.bias is None else out.add_(layer.bias)
     return torch.mm(rows, transposed) if layer.bias is None else torch.addmm(layer.bias, rows, transposed)
 
