@@ -48,6 +48,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=10, help="optimizer steps in all (default 10)")
     parser.add_argument("--warmup", type=int, default=2, help="steps at the start that are not timed (default 2)")
     parser.add_argument("--objective", choices=("sft", "dpo"), default="sft")
+    parser.add_argument("--lora-dropout", type=float, default=0.0, help="of all sides (default 0)")
     parser.add_argument("--prompt", choices=("short", "full"), help="overrides training.prompt")
     parser.add_argument("--dtype", choices=("auto", "float32", "bfloat16"), default="auto")
     parser.add_argument("--peers", nargs="*", default=["trl"], choices=PEERS)
@@ -118,6 +119,7 @@ def _work(arguments: argparse.Namespace) -> dict[str, Any]:
         "rate": training.learning_rate,
         "r": training.lora_r,
         "alpha": training.lora_alpha,
+        "dropout": arguments.lora_dropout,
     }
 
 
@@ -189,6 +191,7 @@ def _burnish(work: dict[str, Any]) -> tuple[list[float], Any, str, float]:
         evals_per_epoch=1e-6,
         checkpoint_steps=10**6,
         tokens_per_batch=2**16,
+        lora_dropout=work["dropout"],
         warmup_ratio=0,  # TRL's first step of a warm-up has rate 0, ours has not
     )
     # TRL computes the reference in every step; computed once before, it is no part of a step here. So that both do
@@ -215,7 +218,7 @@ def _adapted(model: Any, work: dict[str, Any]) -> Any:
     import burnish
 
     return burnish.attach_adapter(
-        model, r=work["r"], alpha=work["alpha"], dropout=0.0, target_modules="all-linear", seed=SEED
+        model, r=work["r"], alpha=work["alpha"], dropout=work["dropout"], target_modules="all-linear", seed=SEED
     )
 
 
@@ -283,6 +286,7 @@ def _elsewhere(peer: str, work: dict[str, Any]) -> tuple[list[float], Any, str, 
             "rate": work["rate"],
             "r": work["r"],
             "alpha": work["alpha"],
+            "dropout": work["dropout"],
             "dtype": dtype,
             "gpu": base.device == "cuda",
             "out": str(out),

@@ -2,8 +2,8 @@
 
     python unsloth_peer.py WORK.json
 
-WORK.json as for llamafactory_peer.py, with r and alpha. Rows are given already tokenised. Prints {"seconds": of each
-optimizer step, "peak_mb", "versions"} as its last line.
+WORK.json as for llamafactory_peer.py, with r, alpha and dropout. Rows are given already tokenised. Prints
+{"seconds": of each optimizer step, "peak_mb", "versions"} as its last line.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def main() -> None:
         model,
         r=work["r"],
         lora_alpha=work["alpha"],
-        lora_dropout=0,
+        lora_dropout=work["dropout"],
         target_modules=MODULES,
         use_gradient_checkpointing=False,
     )

@@ -110,3 +110,33 @@ def test_a_model_that_ignores_the_mask_gets_rows(monkeypatch):
 
     monkeypatch.setattr(type(model), "forward", forgetful)
     assert TokenLosses(model).how == "rows"
+
+
+@pytest.mark.parametrize("family", ["llama", "gemma3"])
+def test_with_dropout_shared_rows_have_the_expected_gradient_of_rows_apart(family):
+    """Rows that share a prefix share what dropout leaves out of it; each by itself is what it would be alone."""
+    model = attach_adapter(tiny_model(TINY[family]).float(), r=4, alpha=8, seed=1, dropout=0.5)
+    generator = torch.Generator().manual_seed(5)
+    for name, parameter in model.named_parameters():
+        if "lora_B" in name:
+            torch.nn.init.normal_(parameter, std=0.1, generator=generator)
+    model.train()
+    rows, how = sequences(), TokenLosses(model).how
+    torch.manual_seed(0)
+
+    def drawn(batch, times):
+        """Loss and gradient along some directions, of every draw."""
+        found = []
+        for _ in range(times):
+            loss, gradient = gradients(model, lambda way: [batch])
+            parts = [part.flatten() for name, part in sorted(gradient.items()) if "layers.0" in name]
+            directions = torch.randn(5, sum(map(len, parts)), generator=torch.Generator().manual_seed(1))
+            found.append(torch.cat([torch.tensor([loss]), directions @ torch.cat(parts)]))
+        return torch.stack(found).double()
+
+    shared, apart = drawn(lay_out(rows, how=how), 150), drawn(lay_out(rows, how="rows"), 150)
+    error = (shared.var(0) / len(shared) + apart.var(0) / len(apart)).sqrt()
+    assert ((shared.mean(0) - apart.mean(0)).abs() < 4.5 * error).all()
+    model.eval()
+    still = drawn(lay_out(rows, how=how), 1)[0]
+    assert not ((shared.mean(0) - still).abs() < 4.5 * error).all()  # far enough to be told apart

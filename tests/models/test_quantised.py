@@ -49,8 +49,11 @@ def test_one_operation_gives_what_peft_gives():
         torch.testing.assert_close(fused_gradients[name], gradient, rtol=1e-4, atol=1e-5)
 
 
-def test_dropout_and_a_switched_off_adapter_are_left_to_peft():
-    assert fuse_lora_4bit(trained(dropout=0.1)) == 0
+def test_variants_and_a_switched_off_adapter_are_left_to_peft():
+    doubled = trained()
+    doubled.add_adapter("second", doubled.peft_config["default"])
+    doubled.base_model.set_adapter(["default", "second"])
+    assert fuse_lora_4bit(doubled) == 0
     model = trained()
     base = tiny_for("qlora")[0].model
     with model.disable_adapter():
@@ -111,7 +114,7 @@ def test_only_the_gradients_that_are_asked_for_are_computed(asked, monkeypatch):
     plain = torch.nn.functional.linear(x, full, bias)
     for ours, theirs in (
         (quantised._Linear4bit.apply(x, layer.weight, bias), plain),
-        (quantised._LoraLinear4bit.apply(x, layer.weight, bias, a, b, 0.5), plain + 0.5 * (x @ a.t() @ b.t())),
+        (quantised._LoraLinear4bit.apply(x, layer.weight, bias, a, b, 0.5, 0.0), plain + 0.5 * (x @ a.t() @ b.t())),
     ):
         torch.testing.assert_close(ours, theirs)
         wanted = [parts[name] for name in asked]

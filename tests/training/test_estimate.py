@@ -178,6 +178,9 @@ def saved_bytes(model: Any, tokens: int) -> int:
         ("lora", {}, "float32"),
         ("lora", {"modules": ("q_proj", "v_proj")}, "float32"),
         ("lora", {}, "bfloat16"),
+        ("lora", {"dropout": True}, "bfloat16"),
+        ("lora", {"modules": ("q_proj", "v_proj"), "dropout": True}, "float32"),
+        ("dora", {"dropout": True}, "float32"),
         ("ia3", {}, "float32"),
         ("dora", {}, "float32"),
         ("full", {}, "float32"),
@@ -191,12 +194,13 @@ def test_activations_are_what_autograd_keeps(method: Any, options: dict[str, Any
         config = tiny_config(num_hidden_layers=layers, **sizes)
         base = tiny_model(config, dtype=getattr(torch, dtype))
         modules = options.get("modules", "all-linear")
-        return saved_bytes(attach_adapter(base, method=method, r=4, target_modules=modules), tokens)
+        dropout = 0.1 if options.get("dropout") else 0.0
+        return saved_bytes(attach_adapter(base, method=method, r=4, target_modules=modules, dropout=dropout), tokens)
 
     measured = (kept(4, 128) - kept(2, 128) - kept(4, 64) + kept(2, 64)) / (2 * 64)
     shape = shape_from_config(tiny_config(num_hidden_layers=4, **sizes), "tiny")
     expected = activation_bytes(shape, Setup(method, r=4, dtype=dtype, **options), "own")
-    assert measured == pytest.approx(expected, rel=0.02)
+    assert measured == pytest.approx(expected, rel=0.03)
 
 
 # --- memory, time, energy ---

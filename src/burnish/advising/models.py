@@ -117,6 +117,7 @@ def _memory(training: TrainingConfig, report: DataReport, name: str, base_dir: P
         r=training.lora_r,
         dtype=dtype_on(device, training.method),
         gradient_checkpointing=training.gradient_checkpointing,
+        dropout=training.lora_dropout > 0,
     )
     work = uniform_work(
         rows=max(report.rows, 1),

@@ -263,7 +263,7 @@ def _question_of_run(config: TaskConfig, rows: int, tuned: SystemUse) -> Questio
             answer=min(answer, length - 1),
         )
 
-    setup = Setup(method=settings.method, r=settings.lora_r)
+    setup = Setup(method=settings.method, r=settings.lora_r, dropout=settings.lora_dropout > 0)
     return Question(shape, setup, settings.dtype, settings.tokens_per_batch, work_at, rows, rows * length)
 
 

@@ -185,6 +185,7 @@ def of_task(task: Path, overrides: list[str], allow_bad_rows: int, quiet: bool) 
         gradient_checkpointing=settings.gradient_checkpointing,
         bottleneck=settings.bottleneck_size,
         virtual_tokens=settings.virtual_tokens,
+        dropout=settings.lora_dropout > 0,
     )
 
     def work_at(tokens: int, device: Device) -> Work:
@@ -197,7 +198,7 @@ def of_task(task: Path, overrides: list[str], allow_bad_rows: int, quiet: bool) 
             seed=config.seed,
             how=layout_on(device, shape),
             trained=make_objective(settings.objective).trained,
-            share=settings.lora_dropout == 0 and settings.shared_prefix == "auto",
+            share=settings.shared_prefix == "auto",
         )
 
     tokens, answer = (sum(getattr(item, name) for item in encoding.rows) for name in ("tokens", "labelled"))

@@ -88,6 +88,7 @@ class _Cached:
 
     def __init__(self) -> None:
         self.plan: Plan | None = None
+        self.still: Plan | None = None  # the plan without dropout, for a layer that is not in training
         self.kind: type | None = None
         self.same: tuple[list[dict[str, Any]], list[str], list[Any]] = ([], [], [])  # mapping, key, what it held
         self.empty: list[Any] = []  # hooks, which a fused layer would pass over, and names of merged adapters
@@ -113,8 +114,8 @@ class _Cached:
 
     def renew(self, layer: Any) -> None:
         """Make the plan anew, None where the layer has to be computed its own way, with everything it rests on."""
-        self.empty, self.weights, self.plan, self.kind = [], [], None, type(layer)
-        self.places = []
+        self.empty, self.weights, self.kind, self.places = [], [], type(layer), []
+        self.plan = self.still = None
         if not _is_decoder_layer(layer) or hasattr(layer, "unshard"):  # FSDP2 moves weights about
             self.same = [], [], []
             return
@@ -137,6 +138,7 @@ class _Cached:
         self.places = [weight.data_ptr() for weight in self.weights]
         if not any(self.empty):
             self.plan, self.frozen = _planned(layer)
+            self.still = None if self.plan is None else self.plan.without_dropout()
 
 
 def _planned(layer: Any) -> tuple[Plan | None, list[Tensor]]:
@@ -178,7 +180,9 @@ def _plan(layer: Any, hidden_states: Tensor) -> Plan | None:
         return None
     if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in cached.frozen):
         return None
-    return None if torch.is_autocast_enabled(hidden_states.device.type) else cached.plan
+    if torch.is_autocast_enabled(hidden_states.device.type):
+        return None
+    return cached.plan if layer.training else cached.still
 
 
 def fuse_layers(model: Any) -> int:

@@ -43,6 +43,13 @@ class Plan(NamedTuple):
     gate_up: Group
     down: Group
 
+    def without_dropout(self) -> Plan:
+        """The same, for a layer that is not in training."""
+        groups = {
+            name: getattr(self, name)._replace(dropout=0.0) for name in ("projections", "out", "gate_up", "down")
+        }
+        return self._replace(**groups)
+
 
 class AttentionInputs(torch.autograd.Function):
     """Queries, keys and values [B, heads, T, head_dim] of states [B, T, D], normalised, projected and rotated."""

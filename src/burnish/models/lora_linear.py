@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from burnish.models.dropout import drawn, probability, without
 from burnish.models.packed import PackedWeight, packed_weight, product_back
 
 
@@ -23,7 +24,7 @@ class Layer(NamedTuple):
     """What a linear layer computes: y = x Wᵀ + b + s (x Aᵀ) Bᵀ (Hu et al. 2021, equation 3), W and b frozen.
 
     weight [out, in]; bias [out] or None; lora_a [r, in] and lora_b [out, r], None where there is no LoRA. packed: the
-    weight once more, where products with it are faster so.
+    weight once more, where products with it are faster so. dropout: probability, of what A reads.
     """
 
     weight: Tensor
@@ -32,29 +33,39 @@ class Layer(NamedTuple):
     lora_b: Tensor | None
     scale: float
     packed: PackedWeight | None = None
+    dropout: float = 0.0
 
 
 class Group(NamedTuple):
-    """Linear layers that read the same rows. transposed: Wᵀ of each, views; the rest is of those with LoRA."""
+    """Linear layers that read the same rows. transposed: Wᵀ of each, views; the rest is of those with LoRA.
+
+    dropout: the probability of all of them.
+    """
 
     layers: tuple[Layer, ...]
     transposed: tuple[Tensor, ...]
     ranks: list[int]
     downs: list[Tensor]
     ups: list[Tensor]
+    dropout: float
 
     def trained(self) -> list[Tensor]:
         """A and B of each layer with LoRA, in the order in which project_backward returns their gradients."""
         return [matrix for pair in zip(self.downs, self.ups, strict=True) for matrix in pair]
 
+    def scale(self, layer: Layer) -> float:
+        """s of a layer, and what dropout takes away made up for."""
+        return layer.scale / (1 - self.dropout)
+
 
 class LowRank(NamedTuple):
-    """A group's LoRA in the number format of its rows: all A one below the other [R, in], each B [out, r], and the
-    rows' products with A [T, R]."""
+    """A group's LoRA in the number format of its rows: all A one below the other [R, in], each B [out, r], the rows'
+    products with A [T, R], and 0 for the numbers of the rows that dropout left out [T, in]."""
 
     down: Tensor
     ups: list[Tensor]
     low: Tensor
+    kept: Tensor | None
 
 
 @torch.no_grad()
@@ -62,7 +73,9 @@ def grouped(*layers: Layer) -> Group:
     """The layers with what every call needs of them."""
     downs = [layer.lora_a for layer in layers if layer.lora_a is not None]
     ups = [layer.lora_b for layer in layers if layer.lora_b is not None]
-    return Group(layers, tuple(layer.weight.t() for layer in layers), [len(down) for down in downs], downs, ups)
+    dropout = max(layer.dropout for layer in layers)
+    transposed = tuple(layer.weight.t() for layer in layers)
+    return Group(layers, transposed, [len(down) for down in downs], downs, ups, dropout)
 
 
 def project(rows: Tensor, group: Group, residual: Tensor | None = None) -> tuple[list[Tensor], LowRank | None]:
@@ -81,7 +94,8 @@ def project(rows: Tensor, group: Group, residual: Tensor | None = None) -> tuple
     ups = group.ups
     if down.dtype != rows.dtype:
         down, ups = down.to(rows.dtype), [up.to(rows.dtype) for up in ups]
-    low = torch.mm(rows, down.t())
+    kept = drawn(rows, group.dropout) if group.dropout else None
+    low = torch.mm(without(rows, kept), down.t())
     parts = iter(zip(low.split_with_sizes(group.ranks, 1), ups, strict=True))
     outs = []
     for layer, transposed in pairs:
@@ -89,10 +103,10 @@ def project(rows: Tensor, group: Group, residual: Tensor | None = None) -> tuple
             outs.append(_times(rows, layer, transposed, residual))
             continue
         part, up = next(parts)
-        added = rows.new_empty(len(rows), len(up)).addmm_(part, up.t(), beta=0, alpha=layer.scale)
+        added = rows.new_empty(len(rows), len(up)).addmm_(part, up.t(), beta=0, alpha=group.scale(layer))
         out = _times(rows, layer, transposed, added, over=True)
         outs.append(out if residual is None else out.add_(residual))
-    return outs, LowRank(down, ups, low)
+    return outs, LowRank(down, ups, low, kept)
 
 
 def _times(rows: Tensor, layer: Layer, transposed: Tensor, added: Tensor | None, *, over: bool = False) -> Tensor:
@@ -106,15 +120,21 @@ def _times(rows: Tensor, layer: Layer, transposed: Tensor, added: Tensor | None,
 
 
 def set_aside(low_rank: LowRank | None) -> tuple[LowRank | None, list[Tensor]]:
-    """The rows' products apart, for save_for_backward: gradient checkpointing lets go of nothing else."""
+    """What is of the rows apart, for save_for_backward: gradient checkpointing lets go of nothing else."""
     if low_rank is None:
         return None, []
-    return low_rank._replace(low=low_rank.low.new_empty(0)), [low_rank.low]
+    nothing = low_rank.low.new_empty(0)
+    if low_rank.kept is None:
+        return low_rank._replace(low=nothing), [low_rank.low]
+    return low_rank._replace(low=nothing, kept=nothing), [low_rank.low, low_rank.kept]
 
 
-def put_back(low_rank: LowRank | None, low: list[Tensor]) -> LowRank | None:
-    """`set_aside` undone; takes its tensor off the front of `low`."""
-    return None if low_rank is None else low_rank._replace(low=low.pop(0))
+def put_back(low_rank: LowRank | None, aside: list[Tensor]) -> LowRank | None:
+    """`set_aside` undone; takes its tensors off the front of `aside`."""
+    if low_rank is None:
+        return None
+    low = aside.pop(0)
+    return low_rank._replace(low=low, kept=None if low_rank.kept is None else aside.pop(0))
 
 
 def project_backward(
@@ -133,7 +153,7 @@ def project_backward(
     inputs is that of n. A's needs n itself, dlowᵀ n; it comes from x, as (dlow / rms)ᵀ x scaled by w.
     """
     trained: list[Tensor] = []
-    low_gradient = None
+    low_gradient = kept = None
     if low_rank is not None:
         low_gradient = torch.empty_like(low_rank.low)
         parts = low_gradient.split_with_sizes(group.ranks, 1)
@@ -141,11 +161,13 @@ def project_backward(
         lows = low_rank.low.split_with_sizes(group.ranks, 1)
         ups_gradients = []
         for (layer, out), part, low, up in zip(pairs, parts, lows, low_rank.ups, strict=True):
-            part.addmm_(out, up, beta=0, alpha=layer.scale)
+            scale = group.scale(layer)
+            part.addmm_(out, up, beta=0, alpha=scale)
             # [r, out] first: products with few columns are twice as slow as those with few rows.
-            ups_gradients.append(out.new_empty(up.shape[::-1]).addmm_(low.t(), out, beta=0, alpha=layer.scale).t())
+            ups_gradients.append(out.new_empty(up.shape[::-1]).addmm_(low.t(), out, beta=0, alpha=scale).t())
         scaled = low_gradient if inverse is None else torch.mul(low_gradient, inverse).to(rows.dtype)
-        downs_gradient = torch.mm(scaled.t(), rows)
+        kept = None if low_rank.kept is None else low_rank.kept.to(rows.dtype)
+        downs_gradient = torch.mm(scaled.t(), without(rows, kept))
         if norm is not None:
             downs_gradient.mul_(norm)
         for down, up, up_gradient, parameter in zip(
@@ -158,7 +180,10 @@ def project_backward(
         for layer, out in zip(group.layers, outs, strict=True):
             x_gradient = product_back(out, layer.weight, layer.packed, x_gradient)
         if x_gradient is not None and low_rank is not None and low_gradient is not None:
-            x_gradient.addmm_(low_gradient, low_rank.down)
+            if kept is None:
+                x_gradient.addmm_(low_gradient, low_rank.down)
+            else:
+                x_gradient.add_(torch.mm(low_gradient, low_rank.down).mul_(kept))
     return x_gradient, trained
 
 
@@ -186,8 +211,8 @@ class _LoraLinear(torch.autograd.Function):
 def fuse_lora(model: Any) -> int:
     """Let a peft model's plain LoRA layers compute as one operation; how many do.
 
-    Layers with dropout, a variant such as DoRA, a quantised base or several active adapters keep peft's way, and so
-    does every layer while its adapter is switched off or merged.
+    Layers with a variant such as DoRA, a quantised base or several active adapters keep peft's way, and so does every
+    layer while its adapter is switched off or merged.
     """
     from peft.tuners.lora import Linear
 
@@ -198,16 +223,24 @@ def fuse_lora(model: Any) -> int:
 
 
 def _plain(layer: Any) -> bool:
-    """Whether the layer is W x + s B A x and nothing else."""
-    if type(layer.base_layer) is not torch.nn.Linear or layer.fan_in_fan_out or layer.lora_variant:
-        return False
+    """Whether the layer is W x + s B A x, with dropout or without, and nothing else."""
+    return (
+        type(layer.base_layer) is torch.nn.Linear
+        and not layer.fan_in_fan_out
+        and adds_one_product(layer)
+        and not layer.base_layer.weight.requires_grad
+    )
+
+
+def adds_one_product(layer: Any) -> bool:
+    """Whether a LoRA layer of peft adds s B A x to its base, with dropout or without, and nothing else."""
     names = layer.active_adapters
     return (
-        len(names) == 1
+        not layer.lora_variant
+        and len(names) == 1
         and names[0] in layer.lora_A
-        and isinstance(layer.lora_dropout[names[0]], torch.nn.Identity)
+        and probability(layer, names[0]) is not None
         and layer.lora_B[names[0]].bias is None
-        and not layer.base_layer.weight.requires_grad
     )
 
 
@@ -231,7 +264,8 @@ def layer_of(module: Any) -> Layer | None:
         return None
     name = names[0]
     lora_a, lora_b = module.lora_A[name].weight, module.lora_B[name].weight
-    return Layer(base.weight, base.bias, lora_a, lora_b, module.scaling[name], packed)
+    dropout = probability(module, name) or 0.0
+    return Layer(base.weight, base.bias, lora_a, lora_b, module.scaling[name], packed, dropout)
 
 
 def _forward(module: Any, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
@@ -240,7 +274,7 @@ def _forward(module: Any, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
     if layer is None or layer.lora_a is None or trained:
         out: Tensor = type(module).forward(module, x, *args, **kwargs)
         return out
-    one = grouped(layer)
+    one = grouped(layer if module.training else layer._replace(dropout=0.0))
     fused: Tensor = _LoraLinear.apply(  # type: ignore[no-untyped-call]
         x.to(layer.weight.dtype), one, *one.trained()
     )

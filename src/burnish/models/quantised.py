@@ -16,6 +16,8 @@ import torch
 from torch import Tensor
 
 from burnish.errors import ModelError
+from burnish.models.dropout import drawn, probability, without
+from burnish.models.lora_linear import adds_one_product
 
 Quantisation = Literal["nf4"]
 
@@ -127,70 +129,72 @@ def _linear(layer: Any, x: Tensor) -> Tensor:
 
 
 class _LoraLinear4bit(torch.autograd.Function):
-    """y = x Wᵀ + b + s (x Aᵀ) Bᵀ (QLoRA, equation 5), W in 4 bits and frozen.
+    """y = x Wᵀ + b + s (x Aᵀ) Bᵀ (QLoRA, equation 5), W in 4 bits and frozen, with dropout of what A reads.
 
-    Kept for the backward pass: x, x Aᵀ and the packed weight, which is dequantised once more there.
+    Kept for the backward pass: x, x Aᵀ, what dropout kept, and the packed weight, dequantised once more there.
     """
 
     @staticmethod
     def forward(
-        ctx: Any, x: Tensor, weight: Any, bias: Tensor | None, lora_a: Tensor, lora_b: Tensor, scale: float
+        ctx: Any,
+        x: Tensor,
+        weight: Any,
+        bias: Tensor | None,
+        lora_a: Tensor,
+        lora_b: Tensor,
+        scale: float,
+        dropout: float,
     ) -> Tensor:
         """x [..., in]; weight: packed [out, in]; lora_a [r, in]; lora_b [out, r]; returns [..., out] in x's dtype."""
         rows = x.reshape(-1, x.shape[-1])
-        low = rows @ lora_a.to(x.dtype).t()
-        out = _product(rows, weight, bias)
-        out.addmm_(low, lora_b.to(x.dtype).t(), alpha=scale)
-        ctx.save_for_backward(rows, low, lora_a, lora_b)
+        kept = drawn(rows, dropout) if dropout else None
+        scale /= 1 - dropout
+        low = without(rows, kept) @ lora_a.to(x.dtype).t()
+        out = rows.new_empty(len(rows), len(lora_b)).addmm_(low, lora_b.to(x.dtype).t(), beta=0, alpha=scale)
+        out.addmm_(rows, dequantised(weight).to(x.dtype).t())  # after it, so that the sum is rounded once
+        if bias is not None:
+            out.add_(bias)
+        ctx.save_for_backward(rows, low, lora_a, lora_b, kept)
         ctx.weight, ctx.bias, ctx.scale, ctx.shape = weight, bias, scale, x.shape
         return out.view(*x.shape[:-1], out.shape[-1])
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        rows, low, lora_a, lora_b = ctx.saved_tensors
-        of_x, _, of_bias, of_a, of_b, _ = ctx.needs_input_grad
+        rows, low, lora_a, lora_b, kept = ctx.saved_tensors
+        of_x, _, of_bias, of_a, of_b, _, _ = ctx.needs_input_grad
         out = gradients[0].reshape(-1, lora_b.shape[0])
         x_gradient = a_gradient = b_gradient = None
         if of_x or of_a:
             low_gradient = (out @ lora_b.to(out.dtype)).mul_(ctx.scale)
         if of_a:
-            a_gradient = (low_gradient.t() @ rows).to(lora_a.dtype)
+            a_gradient = (low_gradient.t() @ without(rows, kept)).to(lora_a.dtype)
         if of_b:
             b_gradient = (low.t() @ out).t().mul(ctx.scale).to(lora_b.dtype)
         if of_x:
             x_gradient = out @ dequantised(ctx.weight).to(out.dtype)
-            x_gradient.addmm_(low_gradient, lora_a.to(out.dtype))
+            if kept is None:
+                x_gradient.addmm_(low_gradient, lora_a.to(out.dtype))
+            else:
+                x_gradient.add_(without(low_gradient @ lora_a.to(out.dtype), kept))
             x_gradient = x_gradient.view(ctx.shape)
         bias_gradient = _bias_gradient(out, ctx.bias) if of_bias else None
-        return x_gradient, None, bias_gradient, a_gradient, b_gradient, None
+        return x_gradient, None, bias_gradient, a_gradient, b_gradient, None, None
 
 
 def fuse_lora_4bit(model: Any) -> int:
     """Let a peft model's plain LoRA layers on 4-bit weights compute as one operation; how many do.
 
     peft's own way copies the layer's output twice and keeps an intermediate of that size for autograd, which costs
-    more memory than 4 bits save on small models. Layers with dropout, a variant such as DoRA or several active
-    adapters keep it, and so does every layer while its adapter is switched off or merged.
+    more memory than 4 bits save on small models. Layers with a variant such as DoRA or several active adapters keep
+    it, and so does every layer while its adapter is switched off or merged.
     """
     from peft.tuners.lora import LoraLayer
 
-    layers = [module for module in model.modules() if isinstance(module, LoraLayer) and _plain(module)]
+    lora = (module for module in model.modules() if isinstance(module, LoraLayer))
+    layers = [layer for layer in lora if is_quantised(layer.base_layer) and adds_one_product(layer)]
     for layer in layers:
         layer.forward = types.MethodType(_forward, layer)
     return len(layers)
-
-
-def _plain(layer: Any) -> bool:
-    """Whether the layer is W x + s B A x with a 4-bit W, and nothing else."""
-    if not is_quantised(layer.base_layer) or layer.lora_variant:
-        return False
-    names = layer.active_adapters
-    return (
-        len(names) == 1
-        and names[0] in layer.lora_A
-        and isinstance(layer.lora_dropout[names[0]], torch.nn.Identity)
-        and layer.lora_B[names[0]].bias is None
-    )
 
 
 def _forward(layer: Any, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
@@ -202,7 +206,8 @@ def _forward(layer: Any, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         out: Tensor = type(layer).forward(layer, x, *args, **kwargs)
         return out
     name, base = names[0], layer.base_layer
+    dropout = (probability(layer, name) or 0.0) if layer.training else 0.0
     fused: Tensor = _LoraLinear4bit.apply(  # type: ignore[no-untyped-call]
-        x, base.weight, base.bias, layer.lora_A[name].weight, layer.lora_B[name].weight, layer.scaling[name]
+        x, base.weight, base.bias, layer.lora_A[name].weight, layer.lora_B[name].weight, layer.scaling[name], dropout
     )
     return fused

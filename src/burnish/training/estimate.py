@@ -72,7 +72,7 @@ class Setup:
 
     gradient_checkpointing: of so many layers one is computed again in the backward pass (Chen et al. 2016; True:
     each, False: none). devices: weights, gradients and optimizer states are cut into so many parts (Rajbhandari et
-    al. 2020, stage 3), and each device computes its share of the rows.
+    al. 2020, stage 3), and each device computes its share of the rows. dropout: whether LoRA's inputs are dropped out.
     """
 
     method: Method = "lora"
@@ -84,6 +84,7 @@ class Setup:
     virtual_tokens: int = 20
     gradient_checkpointing: int = False
     devices: int = 1
+    dropout: bool = False
 
 
 class Work(NamedTuple):
@@ -199,7 +200,8 @@ def activation_bytes(shape: ModelShape, setup: Setup, attention: Attention) -> f
         # The layer's input, what attention keeps and gives, the sum of both, and gate, its sigmoid and up.
         heads = (Q + K) if shape.head_norms != "none" else 0
         kept = 2 * D + read + Q + 3 * F + heads + setup.r * len(shape.linears)
-        return width * kept + 4 * (2 + heads // shape.head_dim) + sums
+        dropped = 2 * D + Q + F if setup.dropout else 0  # a byte for each number that a group of layers reads
+        return width * kept + dropped + 4 * (2 + heads // shape.head_dim) + sums
     full = method == "full"
     chosen = shape.linears if full else shape.chosen(setup.modules) if method in ("lora", "qlora", "dora") else ()
     names = {linear.name for linear in chosen}
@@ -214,14 +216,19 @@ def activation_bytes(shape: ModelShape, setup: Setup, attention: Attention) -> f
     kept = inputs + read + given + 3 * F
     if method in ("lora", "qlora", "dora"):
         kept += setup.r * len(chosen)
-    if method == "dora":  # the outputs of W and of B A, each scaled by the magnitudes
-        kept += 2 * sum(linear.outputs for linear in chosen)
+    dropped = sum(linear.inputs for linear in chosen) if setup.dropout and not full else 0
+    if setup.dropout and method == "lora" and shape.family in _FUSED:  # layers that read the same share it
+        dropped = inputs + (Q if "o_proj" in names else 0)
+    if (
+        method == "dora"
+    ):  # the outputs of W and of B A, each scaled by the magnitudes; what dropout left of the inputs
+        kept += 2 * sum(linear.outputs for linear in chosen) + dropped
     if method == "ia3":
         kept += sum(_ia3(shape, setup).values())
     extra = 0
     if method == "bottleneck":  # always in float32: its input, and the hidden units before and after GELU
         extra = 2 * 4 * (2 * setup.bottleneck + (D if width == 2 else 0)) + 2 * width * D
-    return norms + width * kept + extra + sums
+    return norms + width * kept + dropped + extra + sums
 
 
 def _computed_again(shape: ModelShape, setup: Setup) -> int:

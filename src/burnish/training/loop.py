@@ -90,7 +90,7 @@ def train(
             model,
             folder / "reference.json",
             tokens_per_batch=settings.tokens_per_batch,
-            share=_may_share(settings),
+            share=settings.shared_prefix == "auto",
             group=group,
             progress=progress,
         )
@@ -110,7 +110,7 @@ def train(
         objective,
         budget=settings.tokens_per_batch,
         max_grad_norm=settings.max_grad_norm,
-        share=_may_share(settings),
+        share=settings.shared_prefix == "auto",
         device=device,
         group=group,
         progress=progress,
@@ -124,11 +124,6 @@ def train(
     frugal = settings.gradient_checkpointing and device == "cpu"
     with stop_signals() as stop, mapped_blocks() if frugal else contextlib.nullcontext():
         return trainer.run(stop)
-
-
-def _may_share(settings: TrainingConfig) -> bool:
-    """Rows that share a prefix would share its dropout too, which is not what separate rows do."""
-    return settings.lora_dropout == 0 and settings.shared_prefix == "auto"
 
 
 class _Trainer:
