@@ -72,7 +72,7 @@ class Setup:
 
     gradient_checkpointing: of so many layers one is computed again in the backward pass (Chen et al. 2016; True:
     each, False: none). devices: weights, gradients and optimizer states are cut into so many parts (Rajbhandari et
-    al. 2020, stage 3), and each device computes its share of the rows. dropout: whether LoRA's inputs are dropped out.
+    al. 2020, stage 3), and each device computes its share of the rows. dropout: of what LoRA reads.
     """
 
     method: Method = "lora"
