@@ -112,7 +112,7 @@ def measure(model_name: str, case: Case, rank: int, dtype: Any = "auto", steps: 
     from burnish.training.shapes import model_shape
     from burnish.training.work import layout_on, work_of_items
 
-    loaded = burnish.load_model(model_name, dtype="float32" if case.method == "full" else dtype)
+    loaded = burnish.load_model(model_name, dtype=dtype)
     model = burnish.attach_adapter(loaded.model, method=case.method, r=rank, alpha=2 * rank, seed=0)
     rng = random.Random(0)
     vocabulary = int(loaded.model.config.vocab_size)

@@ -48,6 +48,10 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=10, help="optimizer steps in all (default 10)")
     parser.add_argument("--warmup", type=int, default=2, help="steps at the start that are not timed (default 2)")
     parser.add_argument("--objective", choices=("sft", "dpo"), default="sft")
+    parser.add_argument(
+        "--method", choices=("lora", "full"), default="lora", help="full: TRL casts float32 weights to bfloat16"
+    )
+    parser.add_argument("--rate", type=float, help="learning rate (default: the task's, for full 2e-5)")
     parser.add_argument("--lora-dropout", type=float, default=0.0, help="of all sides (default 0)")
     parser.add_argument("--prompt", choices=("short", "full"), help="overrides training.prompt")
     parser.add_argument("--dtype", choices=("auto", "float32", "bfloat16"), default="auto")
@@ -62,8 +66,8 @@ def main() -> None:
         _side(arguments.side, arguments.task)
         return
     for peer in set(ELSEWHERE).intersection(arguments.peers):
-        if not _python(arguments, peer) or arguments.objective != "sft":
-            parser.error(f"{peer} needs --{peer}-python, and --objective sft")
+        if not _python(arguments, peer) or arguments.objective != "sft" or arguments.method != "lora":
+            parser.error(f"{peer} needs --{peer}-python, --objective sft and --method lora")
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder) / "work.json"
         work.write_text(json.dumps(_work(arguments)), encoding="utf-8")
@@ -116,7 +120,8 @@ def _work(arguments: argparse.Namespace) -> dict[str, Any]:
         "pythons": {peer: _python(arguments, peer) for peer in ELSEWHERE},
         "steps": arguments.steps,
         "warmup": arguments.warmup,
-        "rate": training.learning_rate,
+        "method": arguments.method,
+        "rate": arguments.rate or (training.learning_rate if arguments.method == "lora" else 2e-5),
         "r": training.lora_r,
         "alpha": training.lora_alpha,
         "dropout": arguments.lora_dropout,
@@ -184,6 +189,7 @@ def _burnish(work: dict[str, Any]) -> tuple[list[float], Any, str, float]:
     base = burnish.load_model(work["model"], dtype=work["dtype"])
     model = _adapted(base.model, work)
     settings = burnish.TrainingConfig(
+        method=work["method"],
         learning_rate=work["rate"],
         batch_size=work["batch"],
         num_epochs=1000,
@@ -217,6 +223,8 @@ def _adapted(model: Any, work: dict[str, Any]) -> Any:
     """The model with the adapter that both sides train, its first weights drawn alike."""
     import burnish
 
+    if work["method"] == "full":
+        return burnish.attach_adapter(model, method="full")
     return burnish.attach_adapter(
         model, r=work["r"], alpha=work["alpha"], dropout=work["dropout"], target_modules="all-linear", seed=SEED
     )
@@ -231,7 +239,10 @@ def _in_order(rows: list[Any], batch: int, steps: int) -> list[Any]:
 
 
 def _trl(work: dict[str, Any]) -> tuple[list[float], Any, str, float]:
-    """As above with TRL's trainer, without gradient checkpointing, in the number format that Burnish takes."""
+    """As above with TRL's trainer, without gradient checkpointing, in the number format that Burnish takes.
+
+    All weights in bfloat16 would be rounded at every step: float32 ones are cast in the passes, as its users have it.
+    """
     from step_clock import StepClock
     from trl_peer import trl_trainer
 
@@ -239,6 +250,9 @@ def _trl(work: dict[str, Any]) -> tuple[list[float], Any, str, float]:
     from burnish.training.journal import peak_memory_mb
 
     base = burnish.load_model(work["model"], dtype=work["dtype"])
+    dtype, options = str(base.dtype).removeprefix("torch."), {}
+    if work["method"] == "full" and dtype == "bfloat16":
+        base, options = burnish.load_model(work["model"], dtype="float32"), {"bf16": True}
     base.model.set_attn_implementation("sdpa")
     model = _adapted(base.model, work)
     for module in model.modules():
@@ -258,9 +272,10 @@ def _trl(work: dict[str, Any]) -> tuple[list[float], Any, str, float]:
             in_order=True,
             warmup_steps=0,
             callbacks=[clock],
+            **options,
         )
         trainer.train()
-    return clock.seconds, trainer.model, str(base.dtype).removeprefix("torch."), peak_memory_mb(base.device)
+    return clock.seconds, trainer.model, dtype, peak_memory_mb(base.device)
 
 
 def _elsewhere(peer: str, work: dict[str, Any]) -> tuple[list[float], Any, str, float]:

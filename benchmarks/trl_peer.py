@@ -86,7 +86,7 @@ def trl_trainer(
             max_steps=steps,
             learning_rate=rate,
             lr_scheduler_type="cosine",
-            bf16=False,
+            bf16=options.pop("bf16", False),
             activation_checkpointing=False,
             max_length=None,
             report_to=[],

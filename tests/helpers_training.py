@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
+
 from burnish.config import TrainingConfig
 from burnish.models.adapters import attach_adapter
 from burnish.models.layout import Labelled, Span
@@ -52,6 +54,8 @@ def settings(**changes: Any) -> TrainingConfig:
 def lora_model(config: TrainingConfig, **options: Any) -> tuple[Any, Any]:
     """A tiny model with what the settings train, and its chat template."""
     loaded, chat = tiny_for(config.method, **options)
+    if config.dtype == "bfloat16":
+        loaded.model.to(torch.bfloat16)
     model = attach_adapter(
         loaded.model,
         method=config.method,

@@ -66,17 +66,19 @@ def test_a_task_is_estimated_with_its_own_rows(task: Path, capsys: pytest.Captur
     assert sum(size for part, size in record["memory"].items() if part != "total") == pytest.approx(
         record["memory"]["total"], abs=10
     )
-    _, out, _ = call("estimate", task, "--json", "--set", "training.method=full", capsys=capsys)
+    whole = ["--set", "training.method=full", "--set", "training.dtype=float32"]
+    _, out, _ = call("estimate", task, "--json", *whole, capsys=capsys)
     full = json.loads(out)
     assert full["trained_parameters"] == full["parameters"]
     assert full["device"]["name"].startswith("this machine")
-    _, out, _ = call(
-        "estimate", task, "--json", "--set", "training.method=full", "--set", "training.optimizer=adamw_8bit",
-        capsys=capsys,
-    )  # fmt: skip
+    _, out, _ = call("estimate", task, "--json", *whole, "--set", "training.optimizer=adamw_8bit", capsys=capsys)
     eight = json.loads(out)
     assert eight["optimizer"] == "adamw_8bit"
     assert eight["memory"]["optimizer"] == pytest.approx(full["memory"]["optimizer"] * 2.03125 / 8)
+    _, out, _ = call("estimate", task, "--json", *whole[:2], "--set", "training.dtype=bfloat16", capsys=capsys)
+    split = json.loads(out)["memory"]  # the lower halves of the weights are the optimizer's
+    assert split["weights"] == pytest.approx(full["memory"]["weights"] / 2)
+    assert split["optimizer"] == pytest.approx(full["memory"]["optimizer"] * 10 / 8)
 
 
 def test_no_weights_are_read(task: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -178,12 +178,13 @@ def keep(
 ) -> Fitted:
     """Write what was trained under a temporary name in the run's folder; the first process alone."""
     from burnish.models.adapters import adapter_state, write_adapter
+    from burnish.models.whole import as_computed
     from burnish.training.parallel import Group
 
     group = group or Group()
     about = to_json(result) | {"adapter_dir": str(folder / "adapter"), "processes": group.size}
     about.pop("history")
-    state = adapter_state(tuned.model) if group.sharded else None
+    state = as_computed(tuned.model, adapter_state(tuned.model)) if group.sharded else None
     if group.rank > 0:
         return Fitted(None, tuned.base_hash, about, mixture)
     temporary = Path(tempfile.mkdtemp(dir=folder, prefix=".adapter.", suffix=".tmp"))
@@ -213,8 +214,6 @@ def load_base(
     from burnish.models.load import load_model
 
     config, dtype = loaded.config, loaded.config.training.dtype
-    if config.training.method == "full" and dtype == "auto":
-        dtype = "float32"  # bfloat16 has 8 bits: it would round most updates of a weight away
     base = load_model(
         config.model, dtype=dtype, quantise=quantise, base_dir=loaded.base_dir, progress=progress, place=place
     )

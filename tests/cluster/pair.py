@@ -87,6 +87,26 @@ def sharded_full(folder: Path, group: Group) -> Any:
     )
 
 
+BFLOAT16: dict[str, Any] = {"method": "full", "dtype": "bfloat16", "learning_rate": 1e-3, "tokens_per_batch": 64}
+
+
+def full_bfloat16(folder: Path, group: Group) -> Any:
+    return trained(folder, group, config=settings(**BFLOAT16, max_steps=8))
+
+
+def full_bfloat16_interrupted(folder: Path, group: Group) -> Any:
+    return interrupted(folder, group, settings(**BFLOAT16, max_steps=8), cut=5)
+
+
+def sharded_bfloat16(folder: Path, group: Group) -> Any:
+    return trained(folder, group._replace(sharded=group.size > 1), config=settings(**BFLOAT16, max_steps=8))
+
+
+def sharded_bfloat16_interrupted(folder: Path, group: Group) -> Any:
+    apart = group._replace(sharded=group.size > 1)
+    return interrupted(folder, apart, settings(**BFLOAT16, max_steps=8), cut=5)
+
+
 def gradients_sharded(folder: Path, group: Group) -> Any:
     """Several passes a step; cut: of the weights before a step's passes and after them, whether any is cut."""
     apart = group._replace(sharded=group.size > 1)
@@ -176,8 +196,8 @@ def scarce(folder: Path, group: Group) -> Any:
 
 
 SCENARIOS = (
-    as_one, with_dpo, with_kto, sharded, sharded_full, gradients_sharded, dropping,
-    dropping_interrupted, not_finite, scarce,
+    as_one, with_dpo, with_kto, sharded, sharded_full, full_bfloat16, full_bfloat16_interrupted, sharded_bfloat16,
+    sharded_bfloat16_interrupted, gradients_sharded, dropping, dropping_interrupted, not_finite, scarce,
 )  # fmt: skip
 
 

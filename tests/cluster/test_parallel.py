@@ -48,6 +48,24 @@ def test_two_processes_have_the_loss_curve_and_the_weights_of_one(played, name):
     assert len(values(one)) > 4
 
 
+@pytest.mark.parametrize("name", ["full_bfloat16", "sharded_bfloat16"])
+def test_two_processes_train_all_weights_in_bfloat16_as_one_does(played, name):
+    """Up to its rounding: a step of a weight is a part in 128 to 256 of it, and gradients are rounded apart."""
+    one, two = told(played / "one", name), told(played / "two", name)
+    assert values(two) == pytest.approx(values(one), rel=0.01)
+    left, right = (load_file(played / which / f"{name}.safetensors") for which in ("one", "two"))
+    assert close(left, {key: tensor.to(left[key].dtype) for key, tensor in right.items()}, 0.02)
+    for which in ("one", "two"):  # stopped and taken up again: the same bits, lower ones included
+        folders = [played / which / f"{name}{suffix}" for suffix in ("", "_interrupted")]
+        whole, resumed = (folder.with_suffix(".safetensors").read_bytes() for folder in folders)
+        assert whole == resumed
+        states = [load_file(sorted(f.glob("checkpoints/step-*"))[-1] / "optimizer.safetensors") for f in folders]
+        beside = any(key.endswith("lower_bits") for key in states[0])
+        assert beside == ((which, name) != ("two", "sharded_bfloat16"))  # there the weights are float32 themselves
+        assert states[0].keys() == states[1].keys()
+        assert all(torch.equal(states[0][key], states[1][key]) for key in states[0])
+
+
 def test_weights_stay_whole_while_a_step_computes(played):
     assert told(played / "two", "gradients_sharded")["cut"] == [[True, False]]
     assert told(played / "one", "gradients_sharded")["cut"] == [[False, False]]

@@ -272,9 +272,8 @@ def test_energy_is_power_times_time() -> None:
 
 
 def test_a_number_format_that_is_not_there() -> None:
-    assert dtype_on(named_gpu("t4"), "lora") == "float32"
-    assert dtype_on(GPU, "lora") == "bfloat16"
-    assert dtype_on(GPU, "full") == "float32"
+    assert dtype_on(named_gpu("t4")) == "float32"
+    assert dtype_on(GPU) == "bfloat16"
     with pytest.raises(ConfigError, match="dtype: float32"):
         estimate(SMALL, Setup(dtype="bfloat16"), work(), named_gpu("t4"))
 
@@ -335,7 +334,7 @@ def fitted(memory: float, method: Any = "lora", methods: Any = ("lora", "qlora",
     shape = public_shape("llama-3.1-8b")
     assert shape is not None
     device = replace(named_gpu("a100-80gb"), memory=int(memory * GIB))
-    setup = Setup(method, dtype=dtype_on(device, method))
+    setup = Setup(method, dtype=dtype_on(device))
 
     def work_at(tokens: int) -> Work:
         return uniform_work(rows=100, length=256, batch_size=16, tokens_per_batch=tokens, num_epochs=1)

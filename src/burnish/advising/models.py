@@ -115,7 +115,7 @@ def _memory(training: TrainingConfig, report: DataReport, name: str, base_dir: P
     setup = Setup(
         method=training.method,
         r=training.lora_r,
-        dtype=dtype_on(device, training.method),
+        dtype=dtype_on(device),
         gradient_checkpointing=training.gradient_checkpointing,
         dropout=training.lora_dropout > 0,
     )

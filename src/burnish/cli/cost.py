@@ -280,7 +280,7 @@ def _training_seconds(job: _Job, devices: dict[str, Device]) -> dict[str, float]
         places = {"here": this_machine(), **places}
     found = {}
     for where, device in places.items():
-        setup = replace(question.setup, dtype=dtype_on(device, question.setup.method))
+        setup = replace(question.setup, dtype=dtype_on(device))
         work = question.work_at(question.tokens_per_batch, device)
         answer = estimate(question.shape, setup, work, device)
         if where == "here" or answer.memory.total <= device.memory:

@@ -217,7 +217,7 @@ def _answer(question: Question, setup: Setup, device: Device, *, fitting: bool) 
 
     shape, tokens = question.shape, question.tokens_per_batch
     wanted = question.dtype
-    setup = replace(setup, dtype=dtype_on(device, setup.method) if wanted == "auto" else wanted)
+    setup = replace(setup, dtype=dtype_on(device) if wanted == "auto" else wanted)
 
     def work_at(budget: int) -> Work:
         return question.work_at(budget, device)

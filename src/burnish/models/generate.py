@@ -22,6 +22,7 @@ from burnish.models.chat import Chat
 from burnish.models.constrain import Constrainer, Matcher, bits_to_bool
 from burnish.models.load import Loaded
 from burnish.models.virtual_tokens import virtual_tokens
+from burnish.models.whole import computing
 from burnish.records import Completion, Constraint
 
 # Tokens that cost as much time as a pass does by itself: a small model's on a CPU (docs/log.md), a guess for GPUs.
@@ -254,7 +255,7 @@ class _BatchState:
         if supports_prefix(model):
             self._prefix = key_values(prefix) if prefix is not None else None
             capacity = longest + max(row.request.max_new_tokens for row in rows) + 1
-            self._cache: Any = BufferCache(model.config, len(rows), capacity, model.get_output_embeddings().weight)
+            self._cache: Any = BufferCache(model.config, len(rows), capacity, computing(model))
             return
         from transformers import DynamicCache
 

@@ -13,6 +13,7 @@ from burnish.models.gpu_attention import Packed, Rows, block_mask, flex_works, p
 from burnish.models.layout import Batch, How, Labelled, Span, Tree, lay_out, tree_mask
 from burnish.models.packed import packed_weight
 from burnish.models.tree_attention import plan_blocks
+from burnish.models.whole import computing
 
 
 class TokenLosses:
@@ -55,15 +56,15 @@ class TokenLosses:
         """The model's arguments: tokens, positions and how attention finds its way in them."""
         inputs: dict[str, Any] = {"input_ids": batch.tokens_RT, "position_ids": batch.positions_RT}
         if self.how == "packed":
-            return inputs | _on_gpu(self._model, batch, self._head.weight)
+            return inputs | _on_gpu(self._model, batch, computing(self._model))
         if batch.tree is None or self.how == "rows":
             return inputs
         if self.how == "tree":
-            weight = self._head.weight
-            plan = plan_blocks(batch.tree, self._model.config.num_attention_heads, weight)
+            like = computing(self._model)
+            plan = plan_blocks(batch.tree, self._model.config.num_attention_heads, like)
             # Any mask with four axes: transformers then makes none of its own.
-            return inputs | {"plan": plan, "attention_mask": weight.new_zeros(1, 1, 1, 1)}
-        return inputs | {"attention_mask": _masks(self._model.config, batch.tree, self._head.weight)}
+            return inputs | {"plan": plan, "attention_mask": like.new_zeros(1, 1, 1, 1)}
+        return inputs | {"attention_mask": _masks(self._model.config, batch.tree, computing(self._model))}
 
     def _run(self, inputs: dict[str, Any], at_head: Any) -> Tensor:
         """The model's scores, its head being given what at_head returns."""
@@ -116,7 +117,7 @@ class TokenLosses:
 
 
 def _on_gpu(model: Any, batch: Batch, like: Tensor) -> dict[str, Any]:
-    """How gpu_attention finds its way, and the tokens where they have to be padded; like: a weight."""
+    """How gpu_attention finds its way, and the tokens where they have to be padded; like: of the model's format."""
     config = model.config
     heads, device = int(config.num_attention_heads), str(like.device)
     window = config.sliding_window if is_windowed(config) else None

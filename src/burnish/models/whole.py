@@ -2,8 +2,30 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
+
+_ROUNDED = "burnish_rounded_to"
+
+
+def computes_in(model: Any, dtype: torch.dtype) -> None:
+    """Note that the weights of a model are rounded to that number format as they are gathered."""
+    model.__dict__[_ROUNDED] = dtype
+
+
+def as_computed(model: Any, state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Weights of a model that rounds them as it gathers them, rounded; those of others as they are."""
+    dtype = model.__dict__.get(_ROUNDED)
+    return state if dtype is None else {name: tensor.to(dtype) for name, tensor in state.items()}
+
+
+def computing(model: Any) -> Tensor:
+    """An empty tensor in the number format that a model computes in, on the device of its head."""
+    weight = model.get_output_embeddings().weight
+    dtype = model.__dict__.get(_ROUNDED, weight.dtype)
+    return torch.empty(0, dtype=dtype, device=weight.device)
 
 
 def whole(tensor: Tensor) -> Tensor:

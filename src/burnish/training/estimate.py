@@ -16,6 +16,7 @@ from burnish.models.cross_entropy import CHUNK_ELEMENTS, CHUNK_ELEMENTS_GPU
 from burnish.models.packed import LEAST
 from burnish.training.devices import Device, DType
 from burnish.training.shapes import ModelShape
+from burnish.training.split_weights import PART as SPLIT_PART
 
 Method = Literal["lora", "qlora", "dora", "ia3", "bottleneck", "prefix_tuning", "prompt_tuning", "full"]
 METHODS: tuple[Method, ...] = get_args(Method)
@@ -61,9 +62,9 @@ def passes_plans(shape: ModelShape) -> bool:
     return shape.family in _GROUPED
 
 
-def dtype_on(device: Device, method: Method) -> DType:
-    """What `training.dtype: auto` means there: float32 where all weights are trained, else bfloat16 if native."""
-    return "bfloat16" if device.native_bf16 and method != "full" else "float32"
+def dtype_on(device: Device) -> DType:
+    """What `training.dtype: auto` means there: bfloat16 if native, else float32."""
+    return "bfloat16" if device.native_bf16 else "float32"
 
 
 @dataclass(frozen=True, slots=True)
@@ -281,18 +282,27 @@ def memory_of(shape: ModelShape, setup: Setup, work: Work, device: Device) -> Me
     activations = work.tokens * (layers + around) + _working_bytes(shape, setup, work.tokens)
     logits = _logits_bytes(shape, setup, work.labelled, device)
     packed = shape.linear_weights if setup.method == "qlora" else 0
-    weights = (packed * NF4_BITS / 8 + (parameters - packed) * width) / setup.devices
+    split = full and setup.dtype == "bfloat16"  # training/split_weights.py; cut over devices they are float32
+    held = 4 if split and setup.devices > 1 else width
+    weights = (packed * NF4_BITS / 8 + (parameters - packed) * held) / setup.devices
     if setup.devices > 1:  # two layers in full: the one that is computed and the next
         weights += 2 * width * shape.linear_weights / shape.layers
-    each = width if full else 4  # adapters are float32
-    states = 2 * each if setup.optimizer == "adamw" else ADAM_8BIT_BYTES
+    # Adapters are float32, as are gradients that are added up.
+    each = held if full and (work.passes == 1 or not split) else 4
+    states = 8.0 if setup.optimizer == "adamw" else ADAM_8BIT_BYTES
+    stepping = 0.0  # what a step of the optimizer has in float32 at once, with gradients
+    if split and setup.devices == 1:
+        states += 2
+        stepping = 8.0 * min(trained, max(SPLIT_PART, shape.vocabulary * shape.hidden))
     gradients = trained * each / setup.devices
+    late = max(_working_bytes(shape, setup, work.tokens), stepping)  # all gradients are there, the activations gone
     if full and work.passes == 1:
-        early = 2 * shape.vocabulary * shape.hidden * each / setup.devices
-        if activations + early < gradients:  # all gradients are there, the activations gone
-            activations = _working_bytes(shape, setup, work.tokens)
+        early = shape.vocabulary * shape.hidden * (4 + each) / setup.devices
+        if activations + early < gradients + late:
+            activations = late
         else:
             gradients = early
+    activations = max(activations, stepping)
     on_cpu = CPU_ALLOCATOR_MAPPED if setup.gradient_checkpointing else CPU_ALLOCATOR
     allocator = (on_cpu if cpu else GPU_ALLOCATOR) * activations
     memory = Memory(
@@ -305,7 +315,7 @@ def memory_of(shape: ModelShape, setup: Setup, work: Work, device: Device) -> Me
         logits=logits,
         allocator=allocator,
         process=float(device.process),
-        restored=float(trained * each) if cpu else 0.0,
+        restored=float(trained * (width if full else 4)) if cpu else 0.0,
         loading=0.0,
     )
     # While weights are read, the file lies in memory beside them: two bytes a number.

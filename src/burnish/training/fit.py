@@ -50,8 +50,7 @@ def fit(
         elif leaner is None or leaner not in methods:
             return found
         else:
-            dtype = "bfloat16" if setup.method == "full" and device.native_bf16 else setup.dtype
-            setup = replace(setup, method=leaner, dtype=dtype, gradient_checkpointing=False)
+            setup = replace(setup, method=leaner, gradient_checkpointing=False)
 
 
 def _fewer_tokens(

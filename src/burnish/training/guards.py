@@ -12,6 +12,7 @@ from burnish.models.chat import Chat
 from burnish.models.whole import whole
 from burnish.training.objectives.base import Item
 from burnish.training.parallel import Group
+from burnish.training.split_weights import moved_below
 
 _PART = 2**20  # values added up at a time
 
@@ -52,8 +53,8 @@ class MovedGuard:
 
     DUE = 2
 
-    def __init__(self, model: Any) -> None:
-        self._model = model
+    def __init__(self, model: Any, optimizer: torch.optim.Optimizer | None = None) -> None:
+        self._model, self._optimizer = model, optimizer
         self._before = {name: _checksum(parameter) for name, parameter in model.named_parameters()}
 
     def check(self) -> None:
@@ -63,7 +64,8 @@ class MovedGuard:
         for name, parameter in self._model.named_parameters():
             same = _checksum(parameter) == self._before[name]
             if parameter.requires_grad and same:
-                still.append(name)
+                if self._optimizer is None or not moved_below(self._optimizer, parameter):
+                    still.append(name)
             elif not parameter.requires_grad and not same:
                 moved.append(name)
         if still:

@@ -147,7 +147,7 @@ class _Trainer:
         self._settle()
         state = self._begin()
         check_same(self.model, self.group)
-        guard = MovedGuard(self.model) if state.step == 0 else None
+        guard = MovedGuard(self.model, self.optimizer) if state.step == 0 else None
         self.model.train()
         stopped_early = self._patience_over(state)
         began, before = time.perf_counter(), state.seconds

@@ -79,7 +79,7 @@ def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
         group["lr"] = rate * group.get(_RATIO, 1.0)
 
 
-def _parameters(optimizer: torch.optim.Optimizer) -> list[Tensor]:
+def parameters_of(optimizer: torch.optim.Optimizer) -> list[Tensor]:
     return [parameter for group in optimizer.param_groups for parameter in group["params"]]
 
 
@@ -90,7 +90,7 @@ def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
     from burnish.models.whole import whole
 
     tensors: dict[str, Tensor] = {}
-    for i, parameter in enumerate(_parameters(optimizer)):
+    for i, parameter in enumerate(parameters_of(optimizer)):
         for name, value in optimizer.state.get(parameter, {}).items():
             if name in _TABLES:
                 continue
@@ -103,7 +103,7 @@ def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Te
     """Put the state of `optimizer_tensors` back."""
     from burnish.models.whole import as_held
 
-    parameters = _parameters(optimizer)
+    parameters = parameters_of(optimizer)
     tables = getattr(optimizer, "name2qmap", None)
     for name, value in tensors.items():
         number, key = name.split(".", 1)

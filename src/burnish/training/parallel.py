@@ -44,7 +44,7 @@ class Group(NamedTuple):
             return
         for dtype in sorted({parameter.dtype for parameter in parameters}, key=str):
             some = [parameter for parameter in parameters if parameter.dtype == dtype]
-            found = [torch.zeros_like(p) if p.grad is None else p.grad for p in some]
+            found = [torch.zeros_like(p, dtype=p.grad_dtype) if p.grad is None else p.grad for p in some]
             flat = torch.cat([gradient.flatten() for gradient in found])
             torch.distributed.all_reduce(flat)
             at = 0

@@ -19,6 +19,7 @@ from burnish.training.objectives.base import Item, Loss, Objective
 from burnish.training.optimizers import set_rate
 from burnish.training.parallel import Group
 from burnish.training.scaling import LEAST, LossScale, after, unscale
+from burnish.training.split_weights import add_up_in_float32, take_step
 
 
 class StepOutcome(NamedTuple):
@@ -91,7 +92,7 @@ class Stepper:
                 fix="lower training.learning_rate, or look at the examples named here; then use --resume",
             )
         set_rate(self.optimizer, rate)
-        self.optimizer.step()
+        take_step(self.optimizer)
         self.optimizer.zero_grad(set_to_none=True)
         return StepOutcome(loss, norm, tokens, labelled, numbers)
 
@@ -171,6 +172,8 @@ class Stepper:
         """This process's part of the loss and of the objective's sums."""
         own = self.group.share(items)
         parts = self._parts(own) if own else []
+        if backward:
+            add_up_in_float32(self._parameters, len(parts) * self.group.size)
         found_all: list[Loss] = []
         for part, counts in self._together(parts, items):
             batch = collate(
