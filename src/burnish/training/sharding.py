@@ -2,9 +2,9 @@
 
 PyTorch's FSDP2 (Zhao et al. 2023; ZeRO stage 3 of Rajbhandari et al. 2020): the weights of a layer are gathered
 before it computes and let go afterwards, gradients are summed and cut in the backward pass, and the optimizer sees
-its own part alone. Trained weights in bfloat16 are cut in float32 and rounded as they are gathered. With `whole` (stage 2)
-weights are gathered once a step and stay until its end, and what is not trained is never cut. What is saved and loaded
-are always whole tensors, so checkpoints are those of one process.
+its own part alone. With `whole` (ZeRO stage 2) weights are gathered once a step and stay until its end, and what is
+not trained is never cut. Trained weights in bfloat16 are cut in float32, and rounded as they are gathered. What is
+saved and loaded are always whole tensors, so checkpoints are those of one process.
 """
 
 from __future__ import annotations
