@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 import burnish
@@ -22,7 +27,7 @@ from burnish.models.adapters import (
 )
 from burnish.models.export import TOLERANCE, export_adapter, export_merged
 from burnish.models.load import load_model, quiet_transformers
-from burnish.models.merge import UNMERGEABLE
+from burnish.models.merge import UNMERGEABLE, merge_adapter, rounded_at_random
 from burnish.records import Message
 from burnish.runs import commit_folder, verify_folder
 from tiny import TEMPLATE, tiny_model, tiny_tokenizer
@@ -100,6 +105,41 @@ def test_rounding_is_that_of_the_coarser_of_what_is_stored_and_what_is_computed_
     replay = export_merged(train(tmp_path, "lora", dtype=stored, computed=computed), tmp_path / "out", PROMPTS)
     coarser = torch.float32 if (stored, computed) == (torch.float32, "float32") else torch.bfloat16
     assert replay.tolerance == TOLERANCE[coarser]
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_what_a_small_adapter_adds_survives_rounding(tmp_path, dtype):
+    """A regression of what was added to the stored weights on what should have been: 1, and near 0 to nearest."""
+    adapter = train(tmp_path, "lora", dtype=dtype, step=2e-5 if dtype == torch.bfloat16 else 1e-6)
+    export_merged(adapter, tmp_path / "out", PROMPTS)
+    export_merged(adapter, tmp_path / "again", PROMPTS)
+    files = [tmp_path / name / "model.safetensors" for name in ("base", "out", "again")]
+    assert files[1].read_bytes() == files[2].read_bytes()
+    base, out = (load_file(file) for file in files[:2])
+    assert out.keys() == base.keys()
+    assert {tensor.dtype for tensor in out.values()} == {dtype}
+    exact = merge_adapter(load_tuned(adapter).model).state_dict()
+    names = [name for name in base if "_proj." in name]
+    assert all(torch.equal(out[name], base[name]) for name in base if name not in names)
+    added, wanted, nearest = (
+        torch.cat([(weights[name].to(kind).double() - base[name].double()).flatten() for name in names])
+        for weights, kind in ((out, dtype), (exact, torch.float32), (exact, dtype))
+    )
+    assert added @ wanted / (wanted @ wanted) == pytest.approx(1, abs=0.1)
+    assert nearest @ wanted / (wanted @ wanted) < 0.8
+
+
+@given(
+    arrays.arrays(np.float32, st.integers(1, 20), elements=st.floats(-60000, 60000, width=32)),
+    st.sampled_from([torch.bfloat16, torch.float16]),
+)
+def test_random_rounding_takes_one_of_the_two_neighbours(numbers, dtype):
+    exact = torch.from_numpy(numbers)
+    found = rounded_at_random(exact, dtype, seed=len(numbers)).double()
+    nearest = exact.to(dtype)
+    step = torch.nextafter(nearest.abs(), torch.tensor(float("inf"), dtype=dtype)).double() - nearest.abs().double()
+    assert ((found - exact.double()).abs() <= step).all()
+    assert torch.equal(rounded_at_random(nearest.float(), dtype, seed=1), nearest)
 
 
 @pytest.mark.parametrize("method", UNMERGEABLE)

@@ -33,7 +33,7 @@ from burnish.models.chat import Chat
 from burnish.models.corrected import START_FILE, for_full_weights
 from burnish.models.generate import Engine, Request
 from burnish.models.load import Loaded, load_model
-from burnish.models.merge import UNMERGEABLE, merge_adapter
+from burnish.models.merge import UNMERGEABLE, merge_adapter, rounded_at_random
 from burnish.progress import Progress, Silent
 from burnish.records import Message
 from burnish.runs import MANIFEST, commit_folder, verify_folder
@@ -180,8 +180,12 @@ def _write_whole(
             trained = load_adapter(base, adapter)
         model = merge_adapter(trained.model)
     common = _commonest(dtypes)
-    for name, parameter in model.named_parameters():
-        parameter.data = parameter.data.to(dtypes.get(name, common))
+    merged = not info.whole and info.quantisation is None  # 4-bit weights lie on no format's numbers
+    for place, (name, parameter) in enumerate(model.named_parameters()):
+        dtype = dtypes.get(name, common)
+        if merged and parameter.dtype == torch.float32 and dtype in (torch.bfloat16, torch.float16):
+            parameter.data = rounded_at_random(parameter.data, dtype, seed=place)
+        parameter.data = parameter.data.to(dtype)
         if not torch.isfinite(parameter).all():
             raise ModelError(
                 "a merged weight is not finite", got=name, where=str(adapter), fix="train at a lower rate"

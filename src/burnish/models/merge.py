@@ -81,6 +81,21 @@ def merged(layer: Any) -> Merged:
     return Merged(weight, bias)
 
 
+@torch.no_grad()
+def rounded_at_random(numbers: Tensor, dtype: torch.dtype, seed: int) -> Tensor:
+    """float32 numbers in bfloat16 or float16, up or down with the probability that makes their mean right.
+
+    What an adapter adds to a weight is often less than half of what the format can tell apart, and the weights of a
+    base lie on the format's own numbers: rounded to nearest, such an addition would be gone. Numbers that the format
+    has stay as they are. Others of float16's below 6e-5 are rounded to nearest.
+    """
+    lost = {torch.bfloat16: 16, torch.float16: 13}[dtype]  # of float32's 23 bits behind the point
+    draw = torch.Generator(numbers.device).manual_seed(seed)
+    more = torch.randint(2**lost, numbers.shape, generator=draw, dtype=torch.int32, device=numbers.device)
+    bits = more.add_(numbers.contiguous().view(torch.int32)).bitwise_and_(-(2**lost))
+    return bits.view(torch.float32).to(dtype)
+
+
 def _is_layer(module: Any) -> bool:
     return hasattr(module, "lora_A") or hasattr(module, "ia3_l")
 
