@@ -28,6 +28,7 @@ from burnish.models.generate import Engine, Request
 from burnish.models.load import Loaded
 from burnish.models.score import loglikelihoods
 from burnish.progress import Silent
+from burnish.training import split_weights
 from burnish.training.objectives.make import make_objective
 from burnish.training.optimizers import make_optimizer
 from burnish.training.parallel import ALONE
@@ -256,6 +257,9 @@ SCENARIOS: dict[str, Callable[[Watch], None]] = {
     "bfloat16": lambda watch: take_step(watch, dtype=torch.bfloat16),
     "float16": lambda watch: take_step(watch, dtype=torch.float16, scale=LossScale(1024.0, 0, 0)),
     "checkpointing": lambda watch: take_step(watch, gradient_checkpointing=True),
+    "dropout": lambda watch: take_step(watch, lora_dropout=0.1),
+    "all weights in bfloat16": lambda watch: take_step(watch, method="full", dtype=torch.bfloat16),
+    "and in several passes": lambda watch: take_step(watch, method="full", dtype=torch.bfloat16, budget=96),
     "trained head": lambda watch: take_step(watch, head=True),
     "unfused head": unfused_head,
     **{method: lambda watch, method=method: take_step(watch, method=method)
@@ -282,6 +286,7 @@ def run(scenario: Callable[[Watch], None]) -> dict[str, Any]:
     compiled._compile = lambda function: function
     gpu_attention._flex = lambda: flex_stand_in
     token_losses.flex_works = lambda *about: True
+    split_weights.seeded = lambda device, seed: None  # there are no generators on this device
     FakeTensor.tolist = read  # all values at once, as a real tensor's are read
     FakeTensorMode.__deepcopy__ = lambda mode, memo: mode  # caches are copied, and their tensors hold the mode
     with FakeTensorMode(allow_non_fake_inputs=True), Watch() as watch:

@@ -21,7 +21,8 @@ PROGRAM = "import ctypes, sys; ctypes.CDLL(sys.argv[1]); import fake_gpu; fake_g
 HERE = Path(__file__).parent
 STEP = {"training/step.py:_added_up": 1, "training/step.py:step": 1}  # the loss, and the gradient's norm
 STEPS = (
-    "sft", "rows", "blocks", "masked", "several passes", "bfloat16", "float16", "checkpointing", "trained head",
+    "sft", "rows", "blocks", "masked", "several passes", "bfloat16", "float16", "checkpointing", "dropout",
+    "all weights in bfloat16", "and in several passes", "trained head",
     "full", "dora", "ia3", "bottleneck", "prefix_tuning", "prompt_tuning",
 )  # fmt: skip
 OTHERS = ("unfused head", "dpo", "orpo", "simpo", "kto", "generate", "score", "embed")

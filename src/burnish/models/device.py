@@ -75,6 +75,11 @@ def _cpu_has_bf16() -> bool:
     return any(bool(getattr(torch.cpu, check, lambda: False)()) for check in checks)
 
 
+def seeded(device: torch.device, seed: int) -> torch.Generator:
+    """Random numbers on a device that do not depend on what was drawn before."""
+    return torch.Generator(device).manual_seed(seed)
+
+
 def choose_dtype(wanted: Format, device: Device) -> torch.dtype:
     """auto: bfloat16 where it is native, else float32."""
     if wanted == "auto":

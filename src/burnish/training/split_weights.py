@@ -18,6 +18,7 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
+from burnish.models.device import seeded
 from burnish.training.optimizers import parameters_of
 
 LOWER = "lower_bits"  # in the optimizer's state of a parameter: int16, of its shape
@@ -124,7 +125,7 @@ def _lower(optimizer: torch.optim.Optimizer, place: int, parameter: Tensor) -> T
 
 def _dither(place: int, parameter: Tensor) -> Tensor:
     """Lower bits at random, int16 of the parameter's shape: the same in every process, others for every place."""
-    draw = torch.Generator(parameter.device).manual_seed(place)
+    draw = seeded(parameter.device, place)
     lower = torch.empty_like(parameter, dtype=torch.int16).random_(-(2**15), 2**15, generator=draw)
     return lower.masked_fill_(parameter == 0, 0)  # there is nothing below 0: another sign is another upper bit
 
