@@ -173,7 +173,7 @@ class Stepper:
         own = self.group.share(items)
         parts = self._parts(own) if own else []
         if backward:
-            add_up_in_float32(self._parameters, len(parts) * self.group.size)
+            add_up_in_float32(self._parameters, max(1, len(parts)) * self.group.size)
         found_all: list[Loss] = []
         for part, counts in self._together(parts, items):
             batch = collate(
