@@ -138,6 +138,7 @@ def test_what_stands_in_dropouts_place():
         def __init__(self, module):
             self.lora_dropout = {"default": module}
 
-    modules = [torch.nn.Identity(), torch.nn.Dropout(0.25), torch.nn.AlphaDropout(0.25), torch.nn.Dropout(1.0)]
-    assert [probability(Layer(module), "default") for module in modules] == [0.0, 0.25, None, None]
+    modules = [torch.nn.Identity(), torch.nn.Dropout(0.25), torch.nn.AlphaDropout(0.25)]
+    modules += [torch.nn.Dropout(1.0), torch.nn.Dropout(1 - 1e-9), torch.nn.Dropout(1e-9)]
+    assert [probability(Layer(module), "default") for module in modules] == [0.0, 0.25, None, None, None, 0.0]
     assert dropout_module._STEPS * probability(Layer(torch.nn.Dropout(0.1)), "default") % 1 == 0

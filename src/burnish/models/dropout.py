@@ -19,7 +19,10 @@ def probability(layer: Any, name: str) -> float | None:
     module = layer.lora_dropout[name]
     if isinstance(module, torch.nn.Identity):
         return 0.0
-    return round(module.p * _STEPS) / _STEPS if type(module) is torch.nn.Dropout and module.p < 1 else None
+    if type(module) is not torch.nn.Dropout:
+        return None
+    p: float = round(module.p * _STEPS) / _STEPS
+    return p if p < 1 else None
 
 
 def drawn(rows: Tensor, p: float) -> Tensor:

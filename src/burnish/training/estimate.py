@@ -220,9 +220,8 @@ def activation_bytes(shape: ModelShape, setup: Setup, attention: Attention) -> f
     dropped = sum(linear.inputs for linear in chosen) if setup.dropout and not full else 0
     if setup.dropout and method == "lora" and shape.family in _FUSED:  # layers that read the same share it
         dropped = inputs + (Q if "o_proj" in names else 0)
-    if (
-        method == "dora"
-    ):  # the outputs of W and of B A, each scaled by the magnitudes; what dropout left of the inputs
+    if method == "dora":
+        # The outputs of W and of B A, each scaled by the magnitudes, and what dropout left of the inputs.
         kept += 2 * sum(linear.outputs for linear in chosen) + dropped
     if method == "ia3":
         kept += sum(_ia3(shape, setup).values())

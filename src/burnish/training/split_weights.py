@@ -1,9 +1,9 @@
 """Weights in bfloat16, trained as if they were in float32: the bits that rounding takes off are kept beside them.
 
-A weight of 8 significant bits does not move by less than a 512th of itself, and most updates are smaller. Here the
-optimizer works on float32: the upper 16 bits of a weight are the model's own, rounded to nearest, the lower 16 lie in
-the optimizer's state (Split-SGD-BF16, Kalamkar et al. 2020). Moments are in float32, too. That takes two bytes a
-weight where a float32 copy takes four, and loses nothing.
+A weight of 8 significant bits does not move by less than a 512th of itself, and most updates are smaller (Zamirai et
+al. 2020). Here the optimizer works on float32: the upper 16 bits of a weight are the model's own, rounded to nearest,
+the lower 16 lie in the optimizer's state (Split-SGD-BF16, Kalamkar et al. 2020). Moments are in float32, too. That
+takes two bytes a weight where a float32 copy takes four, and loses nothing.
 
 What the model computes with would still stand still at first: a base stored in bfloat16 lies in the middle between
 two roundings, so that no weight changes before it has moved by half a step of bfloat16, as with any float32 copy. So
