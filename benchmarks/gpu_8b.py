@@ -3,6 +3,7 @@
     python benchmarks/gpu_8b.py --json > gpu.json      # Llama-3.1-8B's shape, random weights, bfloat16
     python benchmarks/gpu_8b.py --shape tiny --steps 6  # the same code on any machine
     python benchmarks/gpu_8b.py --sides shared,shared-blocks,shared-sdpa    # ways to compute attention
+    python benchmarks/gpu_8b.py --sides full,trl-full
 
 5,000 examples of 512 tokens (256 of them labelled), 3 epochs, batch 16, LoRA r 16 on all linear layers.
 
@@ -10,6 +11,8 @@ burnish, trl: nothing is shared; TRL runs with Liger kernels where they are inst
     passes of 4 rows a step, which is tried by itself where 16 rows do not fit.
 shared: the first 256 tokens of all examples are the same, and are computed once: flex attention. shared-blocks and
     shared-sdpa: the same with attention node by node, and by a mask over all pairs.
+full, trl-full: all weights of Llama-3.2-1B's shape; in bfloat16 Burnish has their lower bits beside, TRL float32
+    weights and autocast.
 qlora: peak memory at batch 1 of 2,048 tokens, with gradient checkpointing.
 
 Each side runs in a process of its own; its first steps, in which kernels are compiled, are not timed. Progress and
@@ -42,6 +45,10 @@ SHAPES: dict[str, dict[str, int]] = {
         "vocab_size": 128256, "hidden_size": 4096, "intermediate_size": 14336, "num_hidden_layers": 32,
         "num_attention_heads": 32, "num_key_value_heads": 8, "max_position_embeddings": 8192,
     },
+    "1b": {
+        "vocab_size": 128256, "hidden_size": 2048, "intermediate_size": 8192, "num_hidden_layers": 16,
+        "num_attention_heads": 32, "num_key_value_heads": 8, "max_position_embeddings": 8192,
+    },
     "tiny": {
         "vocab_size": 512, "hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 2,
         "num_attention_heads": 4, "num_key_value_heads": 2, "max_position_embeddings": 4096,
@@ -67,7 +74,7 @@ def main() -> None:
         return
     import torch
 
-    if arguments.shape == "8b" and not torch.cuda.is_available():
+    if arguments.shape != "tiny" and not torch.cuda.is_available():
         sys.exit("gpu_8b: there is no GPU here; --shape tiny runs the same code on a CPU")
     sides = [side for side in arguments.sides.split(",") if not (arguments.no_trl and side == "trl")]
     unknown = sorted(set(sides) - set(SIDES))
@@ -87,6 +94,8 @@ def main() -> None:
     theirs = speeds.get("trl", speeds.get("trl-accumulate"))
     if theirs and "burnish" in speeds:
         found["ratio"] = round(speeds["burnish"] / theirs, 2)
+    if {"full", "trl-full"} <= set(speeds):
+        found["ratio_full"] = round(speeds["full"] / speeds["trl-full"], 2)
     found["machine"] = {
         "date": time.strftime("%Y-%m-%d"),
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
@@ -138,7 +147,7 @@ def _run(side: str, arguments: argparse.Namespace) -> dict[str, Any]:
     return result
 
 
-def model_of(shape: str, way: Any = None) -> tuple[Any, str]:
+def model_of(shape: str, way: Any = None, wanted: Any = "auto") -> tuple[Any, str]:
     """A Llama of that shape with random weights, on the GPU where there is one. way: to compute attention."""
     import torch
     from transformers import AutoModelForCausalLM, LlamaConfig
@@ -147,7 +156,7 @@ def model_of(shape: str, way: Any = None) -> tuple[Any, str]:
     from burnish.models.device import choose_dtype, detect
 
     device = detect()
-    dtype = choose_dtype("auto", device)
+    dtype = choose_dtype(wanted, device)
     torch.manual_seed(0)
     config = LlamaConfig(**SHAPES[shape], tie_word_embeddings=False)
     with torch.device(device.device):
@@ -174,6 +183,17 @@ def _burnish(shape: str, steps: int, *, shared: int = 0, way: Any = None) -> dic
     return _train(model, device, shape, steps, BATCH, LENGTH, shared=shared)
 
 
+def _of_full(shape: str) -> str:
+    """The shape whose weights are all trained: of 8 billion, their states alone would fill the GPU."""
+    return "1b" if shape == "8b" else shape
+
+
+def _full(shape: str, steps: int) -> dict[str, Any]:
+    shape = _of_full(shape)
+    model, device = model_of(shape)
+    return _train(model, device, shape, steps, BATCH, LENGTH, method="full")
+
+
 def _qlora(shape: str, steps: int) -> dict[str, Any]:
     """The same shape in 4 bits. Weights are made and saved by another process, so that they are in no peak here."""
     import torch
@@ -196,7 +216,7 @@ def _qlora(shape: str, steps: int) -> dict[str, Any]:
     if device.device == "cuda":
         torch.cuda.reset_peak_memory_stats()
     model.requires_grad_(False)
-    return _train(model, device.device, shape, min(steps, 12), 1, 2048, gradient_checkpointing=True)
+    return _train(model, device.device, shape, min(steps, 12), 1, 2048, method="qlora", gradient_checkpointing=True)
 
 
 def _save(shape: str, folder: str) -> dict[str, Any]:
@@ -206,7 +226,16 @@ def _save(shape: str, folder: str) -> dict[str, Any]:
 
 
 def _train(
-    model: Any, device: str, shape: str, steps: int, batch: int, length: int, *, shared: int = 0, **options: Any
+    model: Any,
+    device: str,
+    shape: str,
+    steps: int,
+    batch: int,
+    length: int,
+    *,
+    shared: int = 0,
+    method: Literal["lora", "qlora", "full"] = "lora",
+    **options: Any,
 ) -> dict[str, Any]:
     import burnish
     from burnish.models import token_losses
@@ -226,10 +255,9 @@ def _train(
         plans.add(type(inputs["plan"]).__name__ if "plan" in inputs else "masks")
         return inputs
 
-    method: Literal["lora", "qlora"] = "qlora" if getattr(model, "is_loaded_in_4bit", False) else "lora"
     model = burnish.attach_adapter(model, method=method, r=16, alpha=32, seed=0)
     settings = burnish.TrainingConfig(
-        learning_rate=1e-4, batch_size=batch, num_epochs=1000, max_steps=steps, evals_per_epoch=1e-6,
+        method=method, learning_rate=1e-4, batch_size=batch, num_epochs=1000, max_steps=steps, evals_per_epoch=1e-6,
         checkpoint_steps=10**6, tokens_per_batch=max(16384, length), **options,
     )  # fmt: skip
     items = items_of(shape, batch * steps, length, shared)
@@ -252,15 +280,21 @@ def _step(number: Any, steps: int, seconds: Any) -> None:
         _tell(f"   step {number} of {steps}, {seconds:.1f} s")
 
 
-def _trl(shape: str, steps: int, *, accumulate: int = 1) -> dict[str, Any]:
+def _trl(shape: str, steps: int, *, accumulate: int = 1, full: bool = False) -> dict[str, Any]:
     from importlib.util import find_spec
 
+    import torch
     from peft import LoraConfig
     from step_clock import StepClock
     from trl_peer import trl_trainer
 
-    model, device = model_of(shape)
-    model.set_attn_implementation("sdpa")
+    from burnish.models.device import choose_dtype, detect
+
+    shape = _of_full(shape) if full else shape
+    mixed = full and choose_dtype("auto", detect()) == torch.bfloat16
+    model, device = model_of(shape, wanted="float32" if full else "auto")
+    model.requires_grad_(full).set_attn_implementation("sdpa")
+    adapter = LoraConfig(task_type="CAUSAL_LM", r=16, lora_alpha=32, target_modules="all-linear")
     clock = StepClock(lambda seconds: _step(len(seconds), steps, sum(seconds)))
     liger = find_spec("liger_kernel") is not None
     with tempfile.TemporaryDirectory() as folder:
@@ -268,8 +302,7 @@ def _trl(shape: str, steps: int, *, accumulate: int = 1) -> dict[str, Any]:
             "sft", model, _tokenizer(shape), items_of(shape, BATCH * steps, LENGTH), folder=folder,
             batch=BATCH // accumulate, accumulate=accumulate, steps=steps, rate=1e-4, warmup_steps=2,
             callbacks=[clock],
-            peft_config=LoraConfig(task_type="CAUSAL_LM", r=16, lora_alpha=32, target_modules="all-linear"),
-            use_liger_kernel=liger,
+            peft_config=None if full else adapter, bf16=mixed, use_liger_kernel=liger,
         )  # fmt: skip
         trainer.train()
     return _result(trainer.model, clock.seconds, BATCH * LENGTH, device) | {"liger": liger}
@@ -318,6 +351,8 @@ SIDES: dict[str, Callable[[str, int], dict[str, Any]]] = {
     "shared": functools.partial(_burnish, shared=LENGTH // 2),
     "shared-blocks": functools.partial(_burnish, shared=LENGTH // 2, way="blocks"),
     "shared-sdpa": functools.partial(_burnish, shared=LENGTH // 2, way="sdpa"),
+    "full": _full,
+    "trl-full": functools.partial(_trl, full=True),
     "qlora": _qlora,
 }
 

@@ -20,15 +20,16 @@ def run(*arguments):
 
 
 def test_every_side_of_ours_runs():
-    done = run("--steps", "2", "--sides", "shared-blocks,qlora")
+    done = run("--steps", "2", "--sides", "shared-blocks,full,trl-full,qlora")
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
-    for side in ("shared-blocks", "qlora"):
+    for side in ("shared-blocks", "full", "trl-full", "qlora"):
         assert found[side]["tokens_per_s"] > 0
         assert found[side]["peak_gb"] > 0
         assert f"{side}: {{" in done.stderr
     assert found["shared-blocks"]["plans"] == ["Plan"]
     assert found["machine"]["versions"]["torch"]
+    assert found["ratio_full"] > 0
     assert "step 2 of 2" in done.stderr
 
 
