@@ -261,6 +261,37 @@ def _blocks_bytes(shape: ModelShape, setup: Setup, device: Device) -> float:
     return float(needed) if needed <= device.packing else 0.0
 
 
+def _kept_bytes(shape: ModelShape, setup: Setup, work: Work, device: Device) -> float:
+    """Activations when the loss is known."""
+    width = WIDTHS[setup.dtype]
+    per_layer = activation_bytes(shape, setup, attention_on(shape, device))
+    around = (shape.hidden * (4 + width) + 2 * width * shape.head_dim + 16) + 2 * width * shape.hidden * min(
+        1.0, work.labelled / work.tokens
+    )
+    again = _computed_again(shape, setup)
+    layers = again * width * shape.hidden + (shape.layers - again + min(again, 1)) * per_layer
+    return work.tokens * (layers + around) + _working_bytes(shape, setup, work.tokens)
+
+
+class _Trained(NamedTuple):
+    """Bytes of what is trained: a weight, its gradient and its optimizer state, and what a step of the optimizer has
+    in float32 at once. Weights in bfloat16 have their lower bits in the state (training/split_weights.py); cut over
+    devices they are float32 themselves."""
+
+    weight: float
+    gradient: float
+    state: float
+    stepping: float
+
+
+def _trained_bytes(shape: ModelShape, setup: Setup, work: Work) -> _Trained:
+    moments = 8.0 if setup.optimizer == "adamw" else ADAM_8BIT_BYTES
+    if setup.method != "full" or setup.dtype != "bfloat16" or setup.devices > 1:
+        return _Trained(4, 4, moments, 0.0)
+    most = min(trained_parameters(shape, setup), max(SPLIT_PART, shape.vocabulary * shape.hidden))
+    return _Trained(2, 2 if work.passes == 1 else 4, moments + 2, 8.0 * most)  # added up they are float32
+
+
 def memory_of(shape: ModelShape, setup: Setup, work: Work, device: Device) -> Memory:
     """Peak memory of one device, by part.
 
@@ -272,47 +303,30 @@ def memory_of(shape: ModelShape, setup: Setup, work: Work, device: Device) -> Me
     cpu = device.kind == "cpu"
     full = setup.method == "full"
     trained, parameters = trained_parameters(shape, setup), shape.parameters
-    per_layer = activation_bytes(shape, setup, attention_on(shape, device))
-    around = (shape.hidden * (4 + width) + 2 * width * shape.head_dim + 16) + 2 * width * shape.hidden * min(
-        1.0, work.labelled / work.tokens
-    )
-    again = _computed_again(shape, setup)
-    layers = again * width * shape.hidden + (shape.layers - again + min(again, 1)) * per_layer
-    activations = work.tokens * (layers + around) + _working_bytes(shape, setup, work.tokens)
-    logits = _logits_bytes(shape, setup, work.labelled, device)
+    each = _trained_bytes(shape, setup, work)
     packed = shape.linear_weights if setup.method == "qlora" else 0
-    split = full and setup.dtype == "bfloat16"  # training/split_weights.py; cut over devices they are float32
-    held = 4 if split and setup.devices > 1 else width
-    weights = (packed * NF4_BITS / 8 + (parameters - packed) * held) / setup.devices
+    weights = (packed * NF4_BITS / 8 + (parameters - packed) * (each.weight if full else width)) / setup.devices
     if setup.devices > 1:  # two layers in full: the one that is computed and the next
         weights += 2 * width * shape.linear_weights / shape.layers
-    # Adapters are float32, as are gradients that are added up.
-    each = held if full and (work.passes == 1 or not split) else 4
-    states = 8.0 if setup.optimizer == "adamw" else ADAM_8BIT_BYTES
-    stepping = 0.0  # what a step of the optimizer has in float32 at once, with gradients
-    if split and setup.devices == 1:
-        states += 2
-        stepping = 8.0 * min(trained, max(SPLIT_PART, shape.vocabulary * shape.hidden))
-    gradients = trained * each / setup.devices
-    late = max(_working_bytes(shape, setup, work.tokens), stepping)  # all gradients are there, the activations gone
+    activations, gradients = _kept_bytes(shape, setup, work, device), trained * each.gradient / setup.devices
+    late = max(_working_bytes(shape, setup, work.tokens), each.stepping)  # with all gradients, the activations gone
     if full and work.passes == 1:
-        early = shape.vocabulary * shape.hidden * (4 + each) / setup.devices
+        early = shape.vocabulary * shape.hidden * (4 + each.gradient) / setup.devices
         if activations + early < gradients + late:
             activations = late
         else:
             gradients = early
-    activations = max(activations, stepping)
+    activations = max(activations, each.stepping)
     on_cpu = CPU_ALLOCATOR_MAPPED if setup.gradient_checkpointing else CPU_ALLOCATOR
-    allocator = (on_cpu if cpu else GPU_ALLOCATOR) * activations
     memory = Memory(
         weights=weights,
         blocks=_blocks_bytes(shape, setup, device),
         adapter=0.0 if full else 4.0 * trained / setup.devices,
         gradients=gradients,
-        optimizer=trained * states / setup.devices,
+        optimizer=trained * each.state / setup.devices,
         activations=activations,
-        logits=logits,
-        allocator=allocator,
+        logits=_logits_bytes(shape, setup, work.labelled, device),
+        allocator=(on_cpu if cpu else GPU_ALLOCATOR) * activations,
         process=float(device.process),
         restored=float(trained * (width if full else 4)) if cpu else 0.0,
         loading=0.0,
