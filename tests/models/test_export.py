@@ -20,6 +20,7 @@ from burnish.models.adapters import (
     METHODS,
     QUANTISATION,
     AdapterInfo,
+    adapter_state,
     attach_adapter,
     load_tuned,
     read_info,
@@ -28,9 +29,10 @@ from burnish.models.adapters import (
 from burnish.models.export import TOLERANCE, export_adapter, export_merged
 from burnish.models.load import load_model, quiet_transformers
 from burnish.models.merge import UNMERGEABLE, merge_adapter, rounded_at_random
+from burnish.models.whole import as_computed, computes_in
 from burnish.records import Message
 from burnish.runs import commit_folder, verify_folder
-from tiny import TEMPLATE, tiny_model, tiny_tokenizer
+from tiny import TEMPLATE, tiny_loaded, tiny_model, tiny_tokenizer
 
 TOKENS = torch.arange(5, 25)[None]
 PROMPTS = [[Message("system", "sat on the mat"), Message("user", f"the cat {i}")] for i in range(6)]
@@ -140,6 +142,20 @@ def test_random_rounding_takes_one_of_the_two_neighbours(numbers, dtype):
     step = torch.nextafter(nearest.abs(), torch.tensor(float("inf"), dtype=dtype)).double() - nearest.abs().double()
     assert ((found - exact.double()).abs() <= step).all()
     assert torch.equal(rounded_at_random(nearest.float(), dtype, seed=1), nearest)
+
+
+def test_weights_given_apart_are_described_as_they_are(tmp_path):
+    """As sharding gathers and rounds them, from a model that holds float32 parts."""
+    loaded, _ = tiny_loaded()
+    model = attach_adapter(loaded.model, method="full")
+    info = AdapterInfo("base", "0" * 64, "bfloat16", "", "short", {}, (), TEMPLATE, (), "full", None)
+    computes_in(model, torch.bfloat16)
+    state = as_computed(model, adapter_state(model))
+    write_adapter(model, loaded.tokenizer, tmp_path, info, state=state)
+    assert json.loads((tmp_path / "config.json").read_text())["dtype"] == "bfloat16"
+    assert {tensor.dtype for tensor in load_file(tmp_path / "model.safetensors").values()} == {torch.bfloat16}
+    with quiet_transformers():
+        assert AutoModelForCausalLM.from_pretrained(tmp_path).dtype == torch.bfloat16
 
 
 @pytest.mark.parametrize("method", UNMERGEABLE)

@@ -281,8 +281,13 @@ def write_adapter(
                 model.generation_config.validate(strict=True)
             except ValueError:  # settings of sampling beside do_sample: false, as Llama 2 has them, are not saved
                 model.generation_config.do_sample = True
+            dtype = (
+                next(iter(state.values())).dtype if state else None
+            )  # of a mapping that is emptied while it is saved
             model.save_pretrained(folder, state_dict=state)
             tokenizer.save_pretrained(folder)
+        if dtype is not None:
+            _say_dtype(folder / "config.json", dtype)
     else:
         save_file(state or adapter_state(model), folder / WEIGHTS_FILE, metadata={"format": "pt"})
         if start:
@@ -293,6 +298,13 @@ def write_adapter(
             _write_peft_config(model.peft_config["default"].to_dict(), folder, info.base_model)
     (folder / "chat_template.jinja").write_text(info.chat_template, encoding="utf-8")
     write_info(folder, info)
+
+
+def _say_dtype(file: Path, dtype: torch.dtype) -> None:
+    """Into a config.json, the format of the weights beside it: transformers writes that of the model in memory."""
+    config = json.loads(file.read_text(encoding="utf-8"))
+    config["dtype"] = str(dtype).removeprefix("torch.")
+    file.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
 
 def write_info(folder: Path, info: AdapterInfo) -> None:
