@@ -247,12 +247,12 @@ def _trl(work: dict[str, Any]) -> tuple[list[float], Any, str, float]:
     from trl_peer import trl_trainer
 
     import burnish
+    from burnish.models.device import choose_dtype, detect
     from burnish.training.journal import peak_memory_mb
 
-    base = burnish.load_model(work["model"], dtype=work["dtype"])
-    dtype, options = str(base.dtype).removeprefix("torch."), {}
-    if work["method"] == "full" and dtype == "bfloat16":
-        base, options = burnish.load_model(work["model"], dtype="float32"), {"bf16": True}
+    dtype = str(choose_dtype(work["dtype"], detect())).removeprefix("torch.")
+    mixed = work["method"] == "full" and dtype == "bfloat16"
+    base = burnish.load_model(work["model"], dtype="float32" if mixed else work["dtype"])
     base.model.set_attn_implementation("sdpa")
     model = _adapted(base.model, work)
     for module in model.modules():
@@ -272,7 +272,7 @@ def _trl(work: dict[str, Any]) -> tuple[list[float], Any, str, float]:
             in_order=True,
             warmup_steps=0,
             callbacks=[clock],
-            **options,
+            bf16=mixed,
         )
         trainer.train()
     return clock.seconds, trainer.model, dtype, peak_memory_mb(base.device)

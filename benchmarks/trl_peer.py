@@ -51,9 +51,11 @@ def trl_trainer(
     in_order: bool = False,
     callbacks: Sequence[Any] = (),
     peft_config: Any = None,
+    bf16: bool = False,
     **options: Any,
 ) -> Any:
     """An SFTTrainer or DPOTrainer that has not begun. batch: examples a forward pass; in_order: of the items.
+    bf16: passes are cast, as autocast does it.
 
     Losses of each call of its training_step are kept in `losses`.
     """
@@ -86,7 +88,7 @@ def trl_trainer(
             max_steps=steps,
             learning_rate=rate,
             lr_scheduler_type="cosine",
-            bf16=options.pop("bf16", False),
+            bf16=bf16,
             activation_checkpointing=False,
             max_length=None,
             report_to=[],

@@ -281,9 +281,7 @@ def write_adapter(
                 model.generation_config.validate(strict=True)
             except ValueError:  # settings of sampling beside do_sample: false, as Llama 2 has them, are not saved
                 model.generation_config.do_sample = True
-            dtype = (
-                next(iter(state.values())).dtype if state else None
-            )  # of a mapping that is emptied while it is saved
+            dtype = next(iter(state.values())).dtype if state else None  # before state is emptied by saving it
             model.save_pretrained(folder, state_dict=state)
             tokenizer.save_pretrained(folder)
         if dtype is not None:

@@ -44,11 +44,11 @@ def add_up_in_float32(parameters: Sequence[Tensor], passes: int) -> None:
 def take_step(optimizer: torch.optim.Optimizer) -> None:
     """A step of an optimizer whose updates are element by element; parameters in bfloat16 as described above."""
     parameters = parameters_of(optimizer)
-    split = {place: p for place, p in enumerate(parameters) if is_split(p) and p.grad is not None}
-    if not split:
+    gradients = {place: p.grad for place, p in enumerate(parameters) if is_split(p) and p.grad is not None}
+    if not gradients:
         optimizer.step()
         return
-    gradients = {place: parameter.grad for place, parameter in split.items()}
+    split = {place: parameters[place] for place in gradients}
     for parameter in split.values():
         parameter.grad = None
     if any(parameter.grad is not None for parameter in parameters):
@@ -60,15 +60,14 @@ def take_step(optimizer: torch.optim.Optimizer) -> None:
 
 
 def _step_in_float32(
-    optimizer: torch.optim.Optimizer, parameters: dict[int, Tensor], gradients: dict[int, Tensor | None]
+    optimizer: torch.optim.Optimizer, parameters: dict[int, Tensor], gradients: dict[int, Tensor]
 ) -> None:
     """The parameters become float32 for as long as the optimizer sees them. They have no gradients afterwards."""
     held = {place: (p.data, _lower(optimizer, place, p)) for place, p in parameters.items()}
     for place, parameter in parameters.items():
-        gradient = gradients.pop(place)
         parameter.data = joined(*held[place])
         parameter.grad_dtype = torch.float32
-        parameter.grad = None if gradient is None else gradient.float()
+        parameter.grad = gradients.pop(place).float()
     optimizer.step()
     for place, parameter in parameters.items():
         upper, lower = held[place]
