@@ -49,7 +49,10 @@ def main() -> None:
     parser.add_argument("--warmup", type=int, default=2, help="steps at the start that are not timed (default 2)")
     parser.add_argument("--objective", choices=("sft", "dpo"), default="sft")
     parser.add_argument(
-        "--method", choices=("lora", "full"), default="lora", help="full: TRL casts float32 weights to bfloat16"
+        "--method",
+        choices=("lora", "dora", "full"),
+        default="lora",
+        help="full: TRL casts float32 weights to bfloat16",
     )
     parser.add_argument("--rate", type=float, help="learning rate (default: the task's, for full 2e-5)")
     parser.add_argument("--lora-dropout", type=float, default=0.0, help="of all sides (default 0)")
@@ -121,7 +124,7 @@ def _work(arguments: argparse.Namespace) -> dict[str, Any]:
         "steps": arguments.steps,
         "warmup": arguments.warmup,
         "method": arguments.method,
-        "rate": arguments.rate or (training.learning_rate if arguments.method == "lora" else 2e-5),
+        "rate": arguments.rate or (2e-5 if arguments.method == "full" else training.learning_rate),
         "r": training.lora_r,
         "alpha": training.lora_alpha,
         "dropout": arguments.lora_dropout,
@@ -226,7 +229,7 @@ def _adapted(model: Any, work: dict[str, Any]) -> Any:
     if work["method"] == "full":
         return burnish.attach_adapter(model, method="full")
     return burnish.attach_adapter(
-        model, r=work["r"], alpha=work["alpha"], dropout=work["dropout"], target_modules="all-linear", seed=SEED
+        model, method=work["method"], r=work["r"], alpha=work["alpha"], dropout=work["dropout"], seed=SEED
     )
 
 
@@ -257,6 +260,10 @@ def _trl(work: dict[str, Any]) -> tuple[list[float], Any, str, float]:
     model = _adapted(base.model, work)
     for module in model.modules():
         module.__dict__.pop("forward", None)  # peft's own layers, none of ours
+        if magnitudes := getattr(module, "lora_magnitude_vector", None):
+            # peft begins with norms in the weights' format, and computes those that it divides by in it
+            size = magnitudes["default"].weight.data
+            size.copy_(size.to(module.base_layer.weight.dtype))
     clock = StepClock()
     with tempfile.TemporaryDirectory() as folder:
         trainer = trl_trainer(

@@ -131,6 +131,17 @@ def test_torchrun_with_sharded_weights(folder, task, alone):
     assert_alike(run_dir, alone)
 
 
+def test_dora_with_sharded_weights(folder):
+    """Its norms need a weight in full, and its magnitudes are cut as well."""
+    training = SMALL | {"method": "dora", "max_steps": 8}
+    runs = []
+    for name, processes in (("none", 1), ("fsdp", 2)):
+        (folder / name).mkdir()
+        task = write_task(folder / name, training=training | {"sharding": name}, baselines=["majority"])
+        runs.append(burnish.run(task, runs_dir=folder / name / "runs", processes=processes))
+    assert_alike(runs[1].path, runs[0])
+
+
 @pytest.mark.parametrize(
     ("configuration", "said"),
     [

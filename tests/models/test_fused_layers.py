@@ -67,10 +67,11 @@ def assert_same(model, **inputs):
     assert max(errors(found, wanted).values()) < 1e-5
 
 
+@pytest.mark.parametrize("method", ["lora", "dora"])
 @pytest.mark.parametrize("attention", ["eager", "sdpa"])
 @pytest.mark.parametrize("family", FUSED)
-def test_oracle_gradients_of_families(family, attention):
-    model = adapted(TINY[family], attention)
+def test_oracle_gradients_of_families(family, attention, method):
+    model = adapted(TINY[family], attention, method=method)
     assert len(fused_layers(model)) == 3
     mask = torch.ones_like(TOKENS)
     mask[1, 12:] = 0
@@ -119,9 +120,8 @@ def test_under_gradient_checkpointing_layers_stay_fused_and_keep_their_input_alo
     assert with_all < kept / 2
 
 
-@pytest.mark.parametrize("options", [{"method": "dora"}, {"method": "ia3"}])
-def test_other_adapters_keep_their_way(options):
-    model = adapted(TINY["llama"], **options)
+def test_other_adapters_keep_their_way():
+    model = adapted(TINY["llama"], method="ia3")
     assert not fused_layers(model)
     model.eval()
     assert_same(model)

@@ -180,9 +180,12 @@ def saved_bytes(model: Any, tokens: int) -> int:
         ("lora", {}, "bfloat16"),
         ("lora", {"dropout": True}, "bfloat16"),
         ("lora", {"modules": ("q_proj", "v_proj"), "dropout": True}, "float32"),
+        ("lora", {"modules": ("o_proj", "down_proj"), "dropout": True}, "bfloat16"),
         ("dora", {"dropout": True}, "float32"),
         ("ia3", {}, "float32"),
         ("dora", {}, "float32"),
+        ("dora", {}, "bfloat16"),
+        ("dora", {"modules": ("q_proj", "v_proj", "down_proj")}, "float32"),
         ("full", {}, "float32"),
     ],
 )

@@ -20,7 +20,7 @@ from burnish.models.bottleneck import (
 from burnish.models.corrected import START_FILE
 from burnish.models.fused_layers import fuse_layers
 from burnish.models.load import Loaded, load_model, quiet_transformers
-from burnish.models.lora_linear import fuse_lora
+from burnish.models.lora_linear import fuse_lora, start_magnitudes
 from burnish.models.quantised import Quantisation, fuse_lora_4bit, is_quantised
 from burnish.models.virtual_tokens import hide_virtual_tokens, start_from_words
 from burnish.models.whole import as_held, put, whole
@@ -151,7 +151,9 @@ def _with_layers(
             use_rslora=rank_stabilised,
             use_dora=method == "dora",
         )
-    return _ready(get_peft_model(model, config))
+    ready = _ready(get_peft_model(model, config))
+    start_magnitudes(ready)
+    return ready
 
 
 def require_modules(model: Any, targets: Sequence[str] | Literal["all-linear"]) -> None:

@@ -88,7 +88,7 @@ class _Cached:
 
     def __init__(self) -> None:
         self.plan: Plan | None = None
-        self.still: Plan | None = None  # the plan without dropout, for a layer that is not in training
+        self.still: Plan | None = None  # the plan for a layer that is not in training
         self.kind: type | None = None
         self.same: tuple[list[dict[str, Any]], list[str], list[Any]] = ([], [], [])  # mapping, key, what it held
         self.empty: list[Any] = []  # hooks, which a fused layer would pass over, and names of merged adapters
@@ -138,7 +138,7 @@ class _Cached:
         self.places = [weight.data_ptr() for weight in self.weights]
         if not any(self.empty):
             self.plan, self.frozen = _planned(layer)
-            self.still = None if self.plan is None else self.plan.without_dropout()
+            self.still = None if self.plan is None else self.plan.at_rest()
 
 
 def _planned(layer: Any) -> tuple[Plan | None, list[Tensor]]:

@@ -43,12 +43,10 @@ class Plan(NamedTuple):
     gate_up: Group
     down: Group
 
-    def without_dropout(self) -> Plan:
+    def at_rest(self) -> Plan:
         """The same, for a layer that is not in training."""
-        groups = {
-            name: getattr(self, name)._replace(dropout=0.0) for name in ("projections", "out", "gate_up", "down")
-        }
-        return self._replace(**groups)
+        names = ("projections", "out", "gate_up", "down")
+        return self._replace(**{name: getattr(self, name).at_rest() for name in names})
 
 
 class AttentionInputs(torch.autograd.Function):

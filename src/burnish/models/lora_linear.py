@@ -10,14 +10,18 @@ from __future__ import annotations
 
 import types
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from burnish.models.dora import Dora, RowNorms, Scaled, scaled, squares
 from burnish.models.dropout import drawn, probability, without
 from burnish.models.packed import PackedWeight, packed_weight, product_back
+
+_NORMS = "_burnish_norms"
 
 
 class Layer(NamedTuple):
@@ -25,6 +29,7 @@ class Layer(NamedTuple):
 
     weight [out, in]; bias [out] or None; lora_a [r, in] and lora_b [out, r], None where there is no LoRA. packed: the
     weight once more, where products with it are faster so. dropout: probability, of what A reads.
+    dora: what scales y without b, where it is DoRA (models/dora.py).
     """
 
     weight: Tensor
@@ -34,12 +39,13 @@ class Layer(NamedTuple):
     scale: float
     packed: PackedWeight | None = None
     dropout: float = 0.0
+    dora: Dora | None = None
 
 
 class Group(NamedTuple):
     """Linear layers that read the same rows. transposed: Wᵀ of each, views; the rest is of those with LoRA.
 
-    dropout: the probability of all of them.
+    dropout: the probability of all of them. still: they are not in training.
     """
 
     layers: tuple[Layer, ...]
@@ -48,10 +54,16 @@ class Group(NamedTuple):
     downs: list[Tensor]
     ups: list[Tensor]
     dropout: float
+    still: bool = False
+
+    def at_rest(self) -> Group:
+        """The same while it is not in training."""
+        return self._replace(dropout=0.0, still=True)
 
     def trained(self) -> list[Tensor]:
-        """A and B of each layer with LoRA, in the order in which project_backward returns their gradients."""
-        return [matrix for pair in zip(self.downs, self.ups, strict=True) for matrix in pair]
+        """A and B of each layer with LoRA, then magnitudes: the order of project_backward's gradients."""
+        matrices = [matrix for pair in zip(self.downs, self.ups, strict=True) for matrix in pair]
+        return matrices + [layer.dora.magnitude for layer in self.layers if layer.dora is not None]
 
     def scale(self, layer: Layer) -> float:
         """s of a layer, and what dropout takes away made up for."""
@@ -60,12 +72,14 @@ class Group(NamedTuple):
 
 class LowRank(NamedTuple):
     """A group's LoRA in the number format of its rows: all A one below the other [R, in], each B [out, r], the rows'
-    products with A [T, R], and 0 for the numbers of the rows that dropout left out [T, in]."""
+    products with A [T, R], and 0 for the numbers of the rows that dropout left out [T, in]. scaled: by DoRA, of the
+    layers that have it, by their number in the group."""
 
     down: Tensor
     ups: list[Tensor]
     low: Tensor
     kept: Tensor | None
+    scaled: dict[int, Scaled]
 
 
 @torch.no_grad()
@@ -97,19 +111,29 @@ def project(rows: Tensor, group: Group, residual: Tensor | None = None) -> tuple
     kept = drawn(rows, group.dropout) if group.dropout else None
     low = torch.mm(without(rows, kept), down.t())
     parts = iter(zip(low.split_with_sizes(group.ranks, 1), ups, strict=True))
-    outs = []
-    for layer, transposed in pairs:
-        if layer.lora_b is None:
+    outs, by_dora = [], {}
+    for number, (layer, transposed) in enumerate(pairs):
+        if layer.lora_a is None or layer.lora_b is None:
             outs.append(_times(rows, layer, transposed, residual))
             continue
         part, up = next(parts)
         added = rows.new_empty(len(rows), len(up)).addmm_(part, up.t(), beta=0, alpha=group.scale(layer))
-        out = _times(rows, layer, transposed, added, over=True)
-        outs.append(out if residual is None else out.add_(residual))
-    return outs, LowRank(down, ups, low, kept)
+        if layer.dora is not None:
+            plain = partial(_times, layer=layer._replace(bias=None), transposed=transposed)
+            matrices = layer.weight, layer.lora_a, layer.lora_b
+            norm = layer.dora.norms.of(*matrices, layer.scale, plain, still=group.still)
+            y = plain(rows, added=added, over=True)
+            out, by_dora[number] = scaled(y, layer.dora.magnitude, norm, layer.bias, residual)
+        else:
+            out = _times(rows, layer, transposed, added, over=True)
+            out = out if residual is None else out.add_(residual)
+        outs.append(out)
+    return outs, LowRank(down, ups, low, kept, by_dora)
 
 
-def _times(rows: Tensor, layer: Layer, transposed: Tensor, added: Tensor | None, *, over: bool = False) -> Tensor:
+def _times(
+    rows: Tensor, layer: Layer, transposed: Tensor, added: Tensor | None = None, *, over: bool = False
+) -> Tensor:
     """rows Wᵀ + b + added [T, out], LoRA left out. over: `added` may be overwritten."""
     if layer.packed is not None:
         return layer.packed.times(rows, layer.weight, layer.bias, added)
@@ -124,9 +148,11 @@ def set_aside(low_rank: LowRank | None) -> tuple[LowRank | None, list[Tensor]]:
     if low_rank is None:
         return None, []
     nothing = low_rank.low.new_empty(0)
+    aside = [low_rank.low, *(each.outputs for each in low_rank.scaled.values())]
+    by_dora = {number: each._replace(outputs=nothing) for number, each in low_rank.scaled.items()}
     if low_rank.kept is None:
-        return low_rank._replace(low=nothing), [low_rank.low]
-    return low_rank._replace(low=nothing, kept=nothing), [low_rank.low, low_rank.kept]
+        return low_rank._replace(low=nothing, scaled=by_dora), aside
+    return low_rank._replace(low=nothing, kept=nothing, scaled=by_dora), [*aside, low_rank.kept]
 
 
 def put_back(low_rank: LowRank | None, aside: list[Tensor]) -> LowRank | None:
@@ -134,7 +160,9 @@ def put_back(low_rank: LowRank | None, aside: list[Tensor]) -> LowRank | None:
     if low_rank is None:
         return None
     low = aside.pop(0)
-    return low_rank._replace(low=low, kept=None if low_rank.kept is None else aside.pop(0))
+    by_dora = {number: each._replace(outputs=aside.pop(0)) for number, each in low_rank.scaled.items()}
+    kept = None if low_rank.kept is None else aside.pop(0)
+    return low_rank._replace(low=low, kept=kept, scaled=by_dora)
 
 
 def project_backward(
@@ -153,8 +181,13 @@ def project_backward(
     inputs is that of n. A's needs n itself, dlowᵀ n; it comes from x, as (dlow / rms)ᵀ x scaled by w.
     """
     trained: list[Tensor] = []
+    magnitudes: list[Tensor] = []
     low_gradient = kept = None
     if low_rank is not None:
+        outs = list(outs)
+        for number, each in low_rank.scaled.items():
+            outs[number], gradient = each.back(outs[number])
+            magnitudes.append(gradient)
         low_gradient = torch.empty_like(low_rank.low)
         parts = low_gradient.split_with_sizes(group.ranks, 1)
         pairs = [(layer, out) for layer, out in zip(group.layers, outs, strict=True) if layer.lora_b is not None]
@@ -175,6 +208,7 @@ def project_backward(
         ):
             same = parameter.dtype == up.dtype
             trained += [down, up_gradient] if same else [down.to(parameter.dtype), up_gradient.to(parameter.dtype)]
+        trained += magnitudes
     x_gradient = None
     if inputs:
         for layer, out in zip(group.layers, outs, strict=True):
@@ -209,39 +243,55 @@ class _LoraLinear(torch.autograd.Function):
 
 
 def fuse_lora(model: Any) -> int:
-    """Let a peft model's plain LoRA layers compute as one operation; how many do.
+    """Let a peft model's plain layers with LoRA or DoRA compute as one operation; how many do.
 
-    Layers with a variant such as DoRA, a quantised base or several active adapters keep peft's way, and so does every
-    layer while its adapter is switched off or merged.
+    Layers with another variant, a quantised base or several active adapters keep peft's way, and so does every layer
+    while its adapter is switched off or merged.
     """
     from peft.tuners.lora import Linear
 
     layers = [module for module in model.modules() if type(module) is Linear and _plain(module)]
     for layer in layers:
         layer.forward = types.MethodType(_forward, layer)
+        if layer.lora_variant:
+            layer.__dict__.setdefault(_NORMS, RowNorms())
     return len(layers)
 
 
 def _plain(layer: Any) -> bool:
-    """Whether the layer is W x + s B A x, with dropout or without, and nothing else."""
+    """Whether the layer is W x + s B A x, scaled by DoRA or not, with dropout or without, and nothing else."""
+    from peft.tuners.lora.variants import DoraLinearVariant
+
     return (
         type(layer.base_layer) is torch.nn.Linear
         and not layer.fan_in_fan_out
+        and all(type(variant) is DoraLinearVariant for variant in layer.lora_variant.values())
         and adds_one_product(layer)
         and not layer.base_layer.weight.requires_grad
     )
 
 
 def adds_one_product(layer: Any) -> bool:
-    """Whether a LoRA layer of peft adds s B A x to its base, with dropout or without, and nothing else."""
+    """Whether a LoRA layer of peft, its variant aside, adds s B A x to its base, with dropout or without."""
     names = layer.active_adapters
     return (
-        not layer.lora_variant
-        and len(names) == 1
+        len(names) == 1
         and names[0] in layer.lora_A
         and probability(layer, names[0]) is not None
         and layer.lora_B[names[0]].bias is None
     )
+
+
+@torch.no_grad()
+def start_magnitudes(model: Any) -> None:
+    """DoRA's magnitudes of fused layers as W's norms, so that training begins at the base's outputs.
+
+    peft rounds them to W's format. For adapters that have not been trained: B is 0.
+    """
+    for module in model.modules():
+        layer = layer_of(module) if is_fused(module) else None
+        if layer is not None and layer.dora is not None:
+            layer.dora.magnitude.copy_(squares(layer.weight).sqrt_())
 
 
 def is_fused(module: torch.nn.Module) -> bool:
@@ -265,7 +315,10 @@ def layer_of(module: Any) -> Layer | None:
     name = names[0]
     lora_a, lora_b = module.lora_A[name].weight, module.lora_B[name].weight
     dropout = probability(module, name) or 0.0
-    return Layer(base.weight, base.bias, lora_a, lora_b, module.scaling[name], packed, dropout)
+    layer = Layer(base.weight, base.bias, lora_a, lora_b, module.scaling[name], packed, dropout)
+    if name not in module.lora_variant:
+        return layer
+    return layer._replace(dora=Dora(module.lora_magnitude_vector[name].weight, module.__dict__[_NORMS]))
 
 
 def _forward(module: Any, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
@@ -274,7 +327,7 @@ def _forward(module: Any, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
     if layer is None or layer.lora_a is None or trained:
         out: Tensor = type(module).forward(module, x, *args, **kwargs)
         return out
-    one = grouped(layer if module.training else layer._replace(dropout=0.0))
+    one = grouped(layer) if module.training else grouped(layer).at_rest()
     fused: Tensor = _LoraLinear.apply(  # type: ignore[no-untyped-call]
         x.to(layer.weight.dtype), one, *one.trained()
     )

@@ -190,7 +190,7 @@ def fuse_lora_4bit(model: Any) -> int:
     """
     from peft.tuners.lora import LoraLayer
 
-    lora = (module for module in model.modules() if isinstance(module, LoraLayer))
+    lora = (module for module in model.modules() if isinstance(module, LoraLayer) and not module.lora_variant)
     layers = [layer for layer in lora if is_quantised(layer.base_layer) and adds_one_product(layer)]
     for layer in layers:
         layer.forward = types.MethodType(_forward, layer)

@@ -44,6 +44,7 @@ GPU_ALLOCATOR = 0.05
 _GROUPED = frozenset({"llama", "mistral", "qwen2", "qwen3", "smollm3", "phi3", "granite", "olmo2"})
 
 # Families whose decoder layers with LoRA everywhere compute in two operations (models/fused_layers.py).
+_KEPT = frozenset({"v_proj", "gate_proj", "up_proj", "gate_up_proj"})  # layers whose outputs are kept anyway
 _FUSED = frozenset({"llama", "mistral", "qwen2", "qwen3", "smollm3"})
 
 
@@ -181,8 +182,8 @@ def _ia3(shape: ModelShape, setup: Setup) -> dict[str, int]:
 
 def _fused(shape: ModelShape, setup: Setup) -> bool:
     """Whether decoder layers compute in two operations (models/fused_layers.py)."""
-    everywhere = setup.method == "lora" and setup.modules == "all-linear"
-    return everywhere and shape.family in _FUSED and setup.devices == 1  # weights that are cut move about
+    known = setup.method in ("lora", "dora") and shape.family in _FUSED
+    return known and setup.devices == 1  # weights that are cut move about
 
 
 def activation_bytes(shape: ModelShape, setup: Setup, attention: Attention) -> float:
@@ -195,40 +196,36 @@ def activation_bytes(shape: ModelShape, setup: Setup, attention: Attention) -> f
     width = WIDTHS[setup.dtype]
     D, Q, K, F = shape.hidden, shape.query_width, shape.key_width, shape.intermediate
     method = setup.method
+    head_norms = shape.head_norms != "none"
     read = 3 * Q if attention == "repeated" else Q + 2 * K
     sums = 4 * Q // shape.head_dim if attention == "kernel" else 0  # of each head's scores, in float32
-    if _fused(shape, setup):
-        # The layer's input, what attention keeps and gives, the sum of both, and gate, its sigmoid and up.
-        heads = (Q + K) if shape.head_norms != "none" else 0
-        kept = 2 * D + read + Q + 3 * F + heads + setup.r * len(shape.linears)
-        dropped = 2 * D + Q + F if setup.dropout else 0  # a byte for each number that a group of layers reads
-        return width * kept + dropped + 4 * (2 + heads // shape.head_dim) + sums
-    full = method == "full"
-    chosen = shape.linears if full else shape.chosen(setup.modules) if method in ("lora", "qlora", "dora") else ()
+    full, ranks = method == "full", method in ("lora", "qlora", "dora")
+    chosen = shape.linears if full else shape.chosen(setup.modules) if ranks else ()
     names = {linear.name for linear in chosen}
-    norms = shape.norms * D * (4 + (width if full else 0))
-    if shape.head_norms != "none":
-        norms += (Q + K) * (4 + (width if full else 0))
-    inputs = 0
+    inputs = 0  # what they read, but for the layer behind attention
     inputs += D if names & {"q_proj", "k_proj", "v_proj", "qkv_proj"} else 0
     inputs += D if names & {"gate_proj", "up_proj", "gate_up_proj"} else 0
     inputs += F if "down_proj" in names else 0
+    beside = setup.r * len(chosen) if ranks else 0
+    fused = _fused(shape, setup)
+    if method == "dora":  # outputs that magnitudes scale
+        anyway = _KEPT | ({"q_proj", "k_proj"} if fused and head_norms else set())
+        beside += sum(linear.outputs for linear in chosen if linear.name not in anyway)
+    if fused:
+        # The layer's input, what attention keeps and gives, the sum of both, and gate, its sigmoid and up.
+        heads = (Q + K) if head_norms else 0
+        dropped = inputs + (Q if "o_proj" in names else 0) if setup.dropout else 0  # a byte for each number
+        roots = 4 * (2 + heads // shape.head_dim)
+        return width * (2 * D + read + Q + 3 * F + heads + beside) + dropped + roots + sums
+    norms = (shape.norms * D + (Q + K if head_norms else 0)) * (4 + (width if full else 0))
     given = Q if "o_proj" in names or attention != "own" else 0
-    kept = inputs + read + given + 3 * F
-    if method in ("lora", "qlora", "dora"):
-        kept += setup.r * len(chosen)
     dropped = sum(linear.inputs for linear in chosen) if setup.dropout and not full else 0
-    if setup.dropout and method == "lora" and shape.family in _FUSED:  # layers that read the same share it
-        dropped = inputs + (Q if "o_proj" in names else 0)
-    if method == "dora":
-        # The outputs of W and of B A, each scaled by the magnitudes, and what dropout left of the inputs.
-        kept += 2 * sum(linear.outputs for linear in chosen) + dropped
     if method == "ia3":
-        kept += sum(_ia3(shape, setup).values())
+        beside += sum(_ia3(shape, setup).values())
     extra = 0
     if method == "bottleneck":  # always in float32: its input, and the hidden units before and after GELU
         extra = 2 * 4 * (2 * setup.bottleneck + (D if width == 2 else 0)) + 2 * width * D
-    return norms + width * kept + dropped + extra + sums
+    return norms + width * (inputs + read + given + 3 * F + beside) + dropped + extra + sums
 
 
 def _computed_again(shape: ModelShape, setup: Setup) -> int:
