@@ -54,8 +54,8 @@ def settings(**changes: Any) -> TrainingConfig:
 def lora_model(config: TrainingConfig, **options: Any) -> tuple[Any, Any]:
     """A tiny model with what the settings train, and its chat template."""
     loaded, chat = tiny_for(config.method, **options)
-    if config.dtype == "bfloat16":
-        loaded.model.to(torch.bfloat16)
+    if config.dtype in ("bfloat16", "float16"):
+        loaded.model.to(getattr(torch, config.dtype))
     model = attach_adapter(
         loaded.model,
         method=config.method,

@@ -108,6 +108,12 @@ def sharded_bfloat16_interrupted(folder: Path, group: Group) -> Any:
     return interrupted(folder, apart, settings(**BFLOAT16, max_steps=8), cut=5)
 
 
+def sharded_float16(folder: Path, group: Group) -> Any:
+    """With a scaled loss whose first factor may not fit."""
+    config = settings(**BFLOAT16 | {"dtype": "float16"}, max_steps=8)
+    return trained(folder, group._replace(sharded=group.size > 1), config=config)
+
+
 def gradients_sharded(folder: Path, group: Group) -> Any:
     """Several passes a step; cut: of the weights before a step's passes and after them, whether any is cut."""
     apart = group._replace(sharded=group.size > 1)
@@ -198,7 +204,8 @@ def scarce(folder: Path, group: Group) -> Any:
 
 SCENARIOS = (
     as_one, with_dpo, with_kto, sharded, sharded_full, full_bfloat16, full_bfloat16_interrupted, sharded_bfloat16,
-    sharded_bfloat16_interrupted, gradients_sharded, dropping, dropping_interrupted, not_finite, scarce,
+    sharded_bfloat16_interrupted, sharded_float16, gradients_sharded, dropping, dropping_interrupted, not_finite,
+    scarce,
 )  # fmt: skip
 
 

@@ -66,6 +66,14 @@ def test_two_processes_train_all_weights_in_bfloat16_as_one_does(played, name):
         assert all(torch.equal(states[0][key], states[1][key]) for key in states[0])
 
 
+def test_sharded_weights_in_float16_follow_one_process(played):
+    one, two = told(played / "one", "sharded_float16"), told(played / "two", "sharded_float16")
+    assert values(two) == pytest.approx(values(one), rel=0.01)
+    left, right = (load_file(played / which / "sharded_float16.safetensors") for which in ("one", "two"))
+    assert {tensor.dtype for tensor in left.values()} == {torch.float16}
+    assert close(left, {key: tensor.to(left[key].dtype) for key, tensor in right.items()}, 0.005)
+
+
 def test_weights_stay_whole_while_a_step_computes(played):
     assert told(played / "two", "gradients_sharded")["cut"] == [[True, False]]
     assert told(played / "one", "gradients_sharded")["cut"] == [[False, False]]

@@ -260,6 +260,9 @@ SCENARIOS: dict[str, Callable[[Watch], None]] = {
     "dropout": lambda watch: take_step(watch, lora_dropout=0.1),
     "all weights in bfloat16": lambda watch: take_step(watch, method="full", dtype=torch.bfloat16),
     "and in several passes": lambda watch: take_step(watch, method="full", dtype=torch.bfloat16, budget=96),
+    "all weights in float16": lambda watch: take_step(
+        watch, method="full", dtype=torch.float16, scale=LossScale(1024.0, 0, 0)
+    ),
     "trained head": lambda watch: take_step(watch, head=True),
     "unfused head": unfused_head,
     **{method: lambda watch, method=method: take_step(watch, method=method)

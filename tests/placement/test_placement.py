@@ -19,10 +19,10 @@ import torch
 
 PROGRAM = "import ctypes, sys; ctypes.CDLL(sys.argv[1]); import fake_gpu; fake_gpu.main()"  # the device, then torch
 HERE = Path(__file__).parent
-STEP = {"training/step.py:_added_up": 1, "training/step.py:step": 1}  # the loss, and the gradient's norm
+STEP = {"training/step.py:_added_up": 1, "training/step.py:_gradients": 1}  # the loss, and the gradient's norm
 STEPS = (
     "sft", "rows", "blocks", "masked", "several passes", "bfloat16", "float16", "checkpointing", "dropout",
-    "all weights in bfloat16", "and in several passes", "trained head",
+    "all weights in bfloat16", "and in several passes", "all weights in float16", "trained head",
     "full", "dora", "ia3", "bottleneck", "prefix_tuning", "prompt_tuning",
 )  # fmt: skip
 OTHERS = ("unfused head", "dpo", "orpo", "simpo", "kto", "generate", "score", "embed")

@@ -1,4 +1,4 @@
-"""float16 with a scaled loss: the losses of float32, overflows skipped and counted, the same bits when resumed."""
+"""float16 with a scaled loss: the losses of float32, overflows computed again, the same bits when resumed."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import torch
 
 from burnish.errors import TrainingError
 from burnish.models.adapters import adapter_state, attach_adapter
+from burnish.models.whole import computes_in
 from burnish.progress import Silent
 from burnish.runs import read_jsonl
 from burnish.training import loop, scaling, step
@@ -42,28 +43,28 @@ def test_the_factor_halves_on_overflow_and_doubles_after_many_good_steps(monkeyp
     seen = []
     for overflowed in (False, False, True, False, False, False, False):
         scale = after(scale, overflowed=overflowed)
-        seen.append((scale.factor, scale.good, scale.skipped))
+        seen.append((scale.factor, scale.good, scale.overflows))
     assert seen == [(8, 1, 0), (8, 2, 0), (4, 0, 1), (4, 1, 1), (4, 2, 1), (8, 0, 1), (8, 1, 1)]
     assert after(LossScale(scaling.MOST, 2), overflowed=False).factor == scaling.MOST
 
 
-def test_only_frozen_weights_may_be_float16():
+def test_losses_are_scaled_where_a_model_computes_in_float16():
     loaded, _ = tiny_loaded(dtype=torch.float16)
     assert scale_for(loaded.model) == LossScale()
     assert scale_for(loaded.model.float()) is None
-    with pytest.raises(TrainingError, match="rounded away"):
-        scale_for(loaded.model.half().requires_grad_(True))
+    computes_in(loaded.model, torch.float16)  # cut over processes, its weights are in float32
+    assert scale_for(loaded.model) == LossScale()
 
 
 def test_float16_learns_what_float32_learns(tmp_path, monkeypatch):
-    """At a factor that fits from the first step on, so that none is skipped."""
+    """At a factor that fits from the first step on, so that none overflows."""
     monkeypatch.setattr(loop, "scale_for", lambda model: scale_for(model) and LossScale(2.0**9))
     config = settings(num_epochs=3, learning_rate=3e-3)  # at 1e-2 steps are so large that any rounding grows
     half, result = train_in(tmp_path / "half", torch.float16, config)
     whole, expected = train_in(tmp_path / "whole", torch.float32, config)
     assert losses(result) == pytest.approx(losses(expected), abs=0.02)
     assert losses(result)[-1] < losses(result)[0] - 0.1
-    assert losses(result, "skipped_steps") == [0] * 15
+    assert losses(result, "overflows") == [0] * 15
     assert set(losses(result, "loss_scale")) == {2.0**9}
     assert not losses(expected, "loss_scale")
     state = adapter_state(half)
@@ -79,20 +80,22 @@ def test_without_scaling_small_gradients_would_be_lost(tmp_path, monkeypatch):
         train_in(tmp_path, torch.float16, settings())
 
 
-def test_an_overflow_skips_the_step_and_is_counted(tmp_path, monkeypatch):
-    """A factor that is far too large: steps are skipped, with the weights as they are, until it fits."""
+def test_a_step_that_overflows_is_computed_again(tmp_path, monkeypatch):
+    """A factor that is far too large: the first step is computed until it fits, with all weights as they are."""
+    config = settings(num_epochs=4)
+    monkeypatch.setattr(loop, "scale_for", lambda _: LossScale(2.0**9))
+    _, expected = train_in(tmp_path / "fits", torch.float16, config)
+    assert set(losses(expected, "overflows")) == {0}
     monkeypatch.setattr(loop, "scale_for", lambda _: LossScale(2.0**18))
     notes = Notes()
-    _, result = train_in(tmp_path, torch.float16, settings(num_epochs=4), notes)
-    lines = [line for line in read_jsonl(tmp_path / "metrics.jsonl") if "loss" in line]
-    skipped = [line for line in lines if "gradient_norm" not in line]
-    assert 1 <= len(skipped) < 10
-    assert skipped[0] is lines[0]
-    assert [line["skipped_steps"] for line in skipped] == list(range(1, len(skipped) + 1))
-    assert lines[-1]["skipped_steps"] == len(skipped)
-    assert lines[-1]["loss_scale"] == 2.0 ** (18 - len(skipped))
-    assert sum("overflowed float16" in line for line in notes.lines) == len(skipped)
-    assert losses(result)[-1] < losses(result)[0] - 0.1
+    _, result = train_in(tmp_path / "large", torch.float16, config, notes)
+    lines = [line for line in read_jsonl(tmp_path / "large" / "metrics.jsonl") if "loss" in line]
+    count = lines[0]["overflows"]
+    assert count >= 1
+    assert lines[0]["loss_scale"] == 2.0 ** (18 - count)
+    assert lines[-1]["loss_scale"] == 2.0 ** (18 - lines[-1]["overflows"])
+    assert sum("computed again" in line for line in notes.lines) == lines[-1]["overflows"] < 10
+    assert losses(result) == pytest.approx(losses(expected), abs=0.02)
 
 
 def test_gradients_that_fit_at_no_scale_stop_the_run(tmp_path, monkeypatch):
@@ -103,7 +106,7 @@ def test_gradients_that_fit_at_no_scale_stop_the_run(tmp_path, monkeypatch):
     monkeypatch.setattr(step, "unscale", overflow)
     with pytest.raises(TrainingError, match="at any scale") as caught:
         train_in(tmp_path, torch.float16, settings(num_epochs=9))
-    assert "17 steps skipped" in str(caught.value)
+    assert "loss scale 1" in str(caught.value)
     assert "rows.jsonl" in str(caught.value)
 
 
@@ -133,5 +136,5 @@ def test_stopped_and_resumed_equals_uninterrupted(tmp_path, monkeypatch):
         resumed, again = train_in(folder, torch.float16, config)
         left, right = adapter_state(whole), adapter_state(resumed)
         assert all(torch.equal(left[name], right[name]) for name in left), cut
-        for name in ("loss", "loss_scale", "skipped_steps"):
+        for name in ("loss", "loss_scale", "overflows"):
             assert losses(again, name) == losses(result, name)

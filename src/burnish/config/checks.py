@@ -292,9 +292,6 @@ def _check_method(config: TaskConfig, report: Report) -> None:
 
 def _check_optimizer(config: TaskConfig, report: Report) -> None:
     training = config.training
-    if training.dtype == "float16" and training.method == "full":
-        what = "weights in float16 cannot be trained: most updates would be rounded away"
-        report(("training", "dtype"), what, training.dtype, "use dtype: auto, or method: lora")
     two_matrices = METHODS_OF["loraplus_lr_ratio"]
     if training.loraplus_lr_ratio is not None and training.method not in two_matrices:
         what = f"method {training.method} has no B matrices, which LoRA+ gives a rate of their own"

@@ -11,6 +11,7 @@ from typing import Literal, NamedTuple
 import torch
 
 Format = Literal["auto", "float32", "bfloat16", "float16"]
+LOST_BITS = {torch.bfloat16: 16, torch.float16: 13}  # of the 23 that float32 has behind the point
 
 
 class Device(NamedTuple):

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from burnish.errors import ModelError
-from burnish.models.device import seeded
+from burnish.models.device import LOST_BITS, seeded
 from burnish.models.quantised import dequantised, is_quantised
 
 # Why what these methods train is no change of weights.
@@ -90,7 +90,7 @@ def rounded_at_random(numbers: Tensor, dtype: torch.dtype, seed: int) -> Tensor:
     base lie on the format's own numbers: rounded to nearest, such an addition would be gone. Numbers that the format
     has stay as they are. Others of float16's below 6e-5 are rounded to nearest.
     """
-    lost = {torch.bfloat16: 16, torch.float16: 13}[dtype]  # of float32's 23 bits behind the point
+    lost = LOST_BITS[dtype]
     draw = seeded(numbers.device, seed)
     more = torch.randint(2**lost, numbers.shape, generator=draw, dtype=torch.int32, device=numbers.device)
     bits = more.add_(numbers.contiguous().view(torch.int32)).bitwise_and_(-(2**lost))

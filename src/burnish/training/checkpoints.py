@@ -32,7 +32,7 @@ class TrainerState(NamedTuple):
 
     best_step: step of the best adapter so far (0: none yet), with its score (higher is better);
     stale: validations since; seconds: of training, over all sittings; threads: of the matrix products of each of the
-    `processes` that trained together; scale, good_steps and skipped_steps: of the loss scale (training/scaling.py),
+    `processes` that trained together; scale, good_steps and overflows: of the loss scale (training/scaling.py),
     scale 0 where there is none.
     """
 
@@ -49,7 +49,7 @@ class TrainerState(NamedTuple):
     processes: int = 1
     scale: float = 0.0
     good_steps: int = 0
-    skipped_steps: int = 0
+    overflows: int = 0
 
 
 def step_folder(folder: Path, step: int) -> Path:
@@ -176,7 +176,8 @@ def _valid_state(folder: Path, path: Path, progress: Progress) -> TrainerState |
     if damaged:
         progress.notice(f"{path.name} is damaged ({', '.join(damaged)}); the one before is used", warning=True)
         return None
-    state = TrainerState(**json.loads((path / "state.json").read_text(encoding="utf-8")))
+    values = json.loads((path / "state.json").read_text(encoding="utf-8"))
+    state = TrainerState(**{name: value for name, value in values.items() if name in TrainerState._fields})
     if state.best_step and verify_folder(best_folder(folder, state.best_step)):
         progress.notice(f"the best adapter that {path.name} names is damaged; the one before is used", warning=True)
         return None

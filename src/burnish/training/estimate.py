@@ -272,7 +272,7 @@ def _kept_bytes(shape: ModelShape, setup: Setup, work: Work, device: Device) -> 
 
 class _Trained(NamedTuple):
     """Bytes of what is trained: a weight, its gradient and its optimizer state, and what a step of the optimizer has
-    in float32 at once. Weights in bfloat16 have their lower bits in the state (training/split_weights.py); cut over
+    in float32 at once. Weights in 16 bits have their lower bits in the state (training/split_weights.py); cut over
     devices they are float32 themselves."""
 
     weight: float
@@ -283,10 +283,11 @@ class _Trained(NamedTuple):
 
 def _trained_bytes(shape: ModelShape, setup: Setup, work: Work) -> _Trained:
     moments = 8.0 if setup.optimizer == "adamw" else ADAM_8BIT_BYTES
-    if setup.method != "full" or setup.dtype != "bfloat16" or setup.devices > 1:
+    if setup.method != "full" or setup.dtype == "float32" or setup.devices > 1:
         return _Trained(4, 4, moments, 0.0)
     most = min(trained_parameters(shape, setup), max(SPLIT_PART, shape.vocabulary * shape.hidden))
-    return _Trained(2, 2 if work.passes == 1 else 4, moments + 2, 8.0 * most)  # added up they are float32
+    once = setup.dtype == "bfloat16" and work.passes == 1  # gradients that are added up or scaled are float32
+    return _Trained(2, 2 if once else 4, moments + 2, 8.0 * most)
 
 
 def memory_of(shape: ModelShape, setup: Setup, work: Work, device: Device) -> Memory:

@@ -48,11 +48,10 @@ class Journal:
             "tokens_per_second": round(speed, 1),
             "memory_mb": round(state.peak_memory_mb),
             "seconds": round(state.seconds, 2),
+            "gradient_norm": outcome.norm,
         } | outcome.numbers
-        if outcome.norm is not None:
-            line["gradient_norm"] = outcome.norm
         if state.scale:
-            line |= {"loss_scale": state.scale, "skipped_steps": state.skipped_steps}
+            line |= {"loss_scale": state.scale, "overflows": state.overflows}
         self.write(state.step, line)
         total = self._plan.total
         facts = {

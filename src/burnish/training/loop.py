@@ -165,8 +165,8 @@ class _Trainer:
                 peak_memory_mb=max(state.peak_memory_mb, peak_memory_mb(self.stepper.device)),
             )
             if (scale := self.stepper.scale) is not None:
-                state = state._replace(scale=scale.factor, good_steps=scale.good, skipped_steps=scale.skipped)
-            if guard is not None and state.step - state.skipped_steps == MovedGuard.DUE:
+                state = state._replace(scale=scale.factor, good_steps=scale.good, overflows=scale.overflows)
+            if guard is not None and state.step == MovedGuard.DUE:
                 self._settle()
                 guard.check()
                 guard = None
@@ -196,7 +196,7 @@ class _Trainer:
         if found is None:
             return state
         if self.stepper.scale is not None and state.scale:
-            self.stepper.scale = LossScale(state.scale, state.good_steps, state.skipped_steps)
+            self.stepper.scale = LossScale(state.scale, state.good_steps, state.overflows)
         return self._continue_from(state)
 
     def _continue_from(self, state: TrainerState) -> TrainerState:

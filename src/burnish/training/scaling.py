@@ -2,7 +2,8 @@
 
 float16 ends at 65,504 and rounds to 0 what is below 6e-8, where many gradients are. The loss is multiplied by a
 power of two before the backward pass and the gradients, in float32, are divided by it afterwards: both are exact.
-The factor is halved when a gradient overflows, and that step is skipped; it is doubled after many good steps.
+The factor is halved when a gradient overflows, and the step is computed again, so that no example is passed over; it
+is doubled after many good steps.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from burnish.errors import TrainingError
+from burnish.models.whole import computing
 
 BEGIN = 2.0**16
 LEAST = 1.0  # below it, the gradients of the loss itself do not fit
@@ -22,37 +23,26 @@ GOOD_STEPS = 2000  # without an overflow before the factor is doubled
 
 
 class LossScale(NamedTuple):
-    """factor: of the next step's loss; good: steps since it changed; skipped: steps of the whole training."""
+    """factor: of the next step's loss; good: steps since it changed; overflows: of the whole training."""
 
     factor: float = BEGIN
     good: int = 0
-    skipped: int = 0
+    overflows: int = 0
 
 
 def after(scale: LossScale, *, overflowed: bool) -> LossScale:
     """The scale after a step. An overflow at the least factor leaves a factor below LEAST."""
     if overflowed:
-        return LossScale(scale.factor / 2, 0, scale.skipped + 1)
+        return LossScale(scale.factor / 2, 0, scale.overflows + 1)
     if scale.good + 1 < GOOD_STEPS:
         return scale._replace(good=scale.good + 1)
-    return LossScale(min(2 * scale.factor, MOST), 0, scale.skipped)
+    return LossScale(min(2 * scale.factor, MOST), 0, scale.overflows)
 
 
 def scale_for(model: Any) -> LossScale | None:
-    """Where a training begins: None for a model without float16 weights.
-
-    Raises TrainingError when float16 weights are trained themselves: most updates would be rounded away.
-    """
-    parameters = list(model.parameters())
-    if not any(parameter.dtype == torch.float16 for parameter in parameters):
-        return None
-    if any(parameter.requires_grad and parameter.dtype == torch.float16 for parameter in parameters):
-        raise TrainingError(
-            "weights in float16 cannot be trained: most updates would be rounded away",
-            where="training.dtype",
-            fix="use dtype: float32 or bfloat16, or a method that trains an adapter",
-        )
-    return LossScale()
+    """Where a training begins: None for a model that computes in another format than float16."""
+    halves = any(parameter.dtype == torch.float16 for parameter in model.parameters())
+    return LossScale() if halves or computing(model).dtype == torch.float16 else None
 
 
 def unscale(parameters: Iterable[Tensor], scale: LossScale) -> None:

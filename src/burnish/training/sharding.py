@@ -3,7 +3,7 @@
 PyTorch's FSDP2 (Zhao et al. 2023; ZeRO stage 3 of Rajbhandari et al. 2020): the weights of a layer are gathered
 before it computes and let go afterwards, gradients are summed and cut in the backward pass, and the optimizer sees
 its own part alone. With `whole` (ZeRO stage 2) weights are gathered once a step and stay until its end, and what is
-not trained is never cut. Trained weights in bfloat16 are cut in float32, and rounded as they are gathered. What is
+not trained is never cut. Trained weights in 16 bits are cut in float32, and rounded as they are gathered. What is
 saved and loaded are always whole tensors, so checkpoints are those of one process.
 """
 
@@ -26,9 +26,9 @@ def shard(model: Any, device: str, *, whole: bool = False) -> None:
     from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
 
     rounded = widen([parameter for parameter in model.parameters() if parameter.requires_grad])
-    policy = MixedPrecisionPolicy(torch.bfloat16, torch.float32) if rounded else MixedPrecisionPolicy()
+    policy = MixedPrecisionPolicy(rounded, torch.float32) if rounded else MixedPrecisionPolicy()
     if rounded:
-        computes_in(model, torch.bfloat16)
+        computes_in(model, rounded)
     mesh = init_device_mesh(device, (torch.distributed.get_world_size(),))
     frozen = {parameter for parameter in model.parameters() if not parameter.requires_grad}
     let_go = False if whole else None  # None: all but the outermost

@@ -1,14 +1,15 @@
-"""Weights in bfloat16, trained as if they were in float32: the bits that rounding takes off are kept beside them.
+"""Weights in bfloat16 or float16, trained as float32 ones: the bits that rounding takes off are kept beside them.
 
-A weight of 8 significant bits does not move by less than a 512th of itself, and most updates are smaller (Zamirai et
-al. 2020). Here the optimizer works on float32: the upper 16 bits of a weight are the model's own, rounded to nearest,
-the lower 16 lie in the optimizer's state (Split-SGD-BF16, Kalamkar et al. 2020). Moments are in float32, too. That
-takes two bytes a weight where a float32 copy takes four, and loses nothing.
+A weight of 8 or 11 significant bits does not move by less than a 512th or 4,096th of itself, and most updates are
+smaller (Zamirai et al. 2020). Here the optimizer works on float32: the upper part of a weight is the model's own,
+rounded to nearest, the rest lies in the optimizer's state in 16 bits (Split-SGD-BF16, Kalamkar et al. 2020). Moments
+are in float32, too. That takes two bytes a weight where a float32 copy takes four, and loses nothing; of float16's
+weights below 8e-6, which it tells apart by 6e-8, a part of what is below that.
 
 What the model computes with would still stand still at first: a base stored in bfloat16 lies in the middle between
-two roundings, so that no weight changes before it has moved by half a step of bfloat16, as with any float32 copy. So
-the lower bits begin at random, as a dither (Gray and Stockham 1993): the model is the same, but a weight that moves
-by a tenth of a step changes with a probability of a tenth, and on average the weights are where they should be.
+two roundings, so that no weight changes before it has moved by half a step, as with any float32 copy. So the lower
+bits begin at random, as a dither (Gray and Stockham 1993): the model is the same, but a weight that moves by a tenth
+of a step changes with a probability of a tenth, and on average the weights are where they should be.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
-from burnish.models.device import seeded
+from burnish.models.device import LOST_BITS, seeded
 from burnish.training.optimizers import parameters_of
 
 LOWER = "lower_bits"  # in the optimizer's state of a parameter: int16, of its shape
@@ -27,22 +28,24 @@ PART = 2**24  # weights that are in float32 at once, or one parameter's
 
 def is_split(parameter: Tensor) -> bool:
     """Whether a trained parameter has its lower bits in the optimizer."""
-    return parameter.dtype == torch.bfloat16
+    return parameter.dtype in LOST_BITS
 
 
 def add_up_in_float32(parameters: Sequence[Tensor], passes: int) -> None:
     """Have the gradients of the next step in float32 where more than one are added up; call it before there are any.
 
-    A single one stays in bfloat16: it is not rounded again.
+    A single one stays in bfloat16: it is not rounded again. float16 has no room for what is left of a scaled one
+    when it is divided by its scale.
     """
     for parameter in parameters:
         if is_split(parameter):
-            parameter.grad_dtype = torch.float32 if passes > 1 else torch.bfloat16
+            wide = passes > 1 or parameter.dtype == torch.float16
+            parameter.grad_dtype = torch.float32 if wide else parameter.dtype
 
 
 @torch.no_grad()
 def take_step(optimizer: torch.optim.Optimizer) -> None:
-    """A step of an optimizer whose updates are element by element; parameters in bfloat16 as described above."""
+    """A step of an optimizer whose updates are element by element; those in 16 bits as described above."""
     parameters = parameters_of(optimizer)
     gradients = {place: p.grad for place, p in enumerate(parameters) if is_split(p) and p.grad is not None}
     if not gradients:
@@ -74,34 +77,40 @@ def _step_in_float32(
         parameter.grad = None
         split_into(parameter.data, upper, lower)
         parameter.data = upper
-        parameter.grad_dtype = torch.bfloat16
+        parameter.grad_dtype = upper.dtype
         optimizer.state[parameter][LOWER] = lower  # not before: optimizers begin where a state is empty
 
 
 def joined(upper: Tensor, lower: Tensor) -> Tensor:
-    """The float32 numbers of an upper half in bfloat16 and a lower half in int16."""
+    """The float32 numbers of an upper part in 16 bits and the rest in int16."""
     numbers = upper.float()
-    numbers.view(torch.int32).add_(lower)  # as integers, what the upper half lacks: from -2¹⁵ to 2¹⁵ - 1
+    numbers.view(torch.int32).add_(lower)  # as integers: so many float32 numbers further on
     return numbers
 
 
 def split_into(numbers: Tensor, upper: Tensor, lower: Tensor) -> None:
     """`joined` undone, into tensors that are there. numbers in float32 are overwritten."""
     bits = numbers.view(torch.int32)
-    lower.copy_(bits)  # the lower 16 bits, with a sign
-    bits.add_(2**15).bitwise_right_shift_(16)
-    upper.view(torch.int16).copy_(bits)
+    if upper.dtype == torch.bfloat16:
+        lower.copy_(bits)  # the lower 16 bits, with a sign
+        bits.add_(2**15).bitwise_right_shift_(16)
+        upper.view(torch.int16).copy_(bits)
+        return
+    upper.copy_(numbers)
+    lower.copy_(bits.sub_(upper.float().view(torch.int32)).clamp_(-(2**15), 2**15 - 1))
 
 
-def widen(parameters: Sequence[Tensor]) -> bool:
-    """Put both halves into each parameter in bfloat16, which becomes one in float32; whether there were any.
+def widen(parameters: Sequence[Tensor]) -> torch.dtype | None:
+    """Put both parts into each parameter in 16 bits, which becomes one in float32; the format that they had.
 
-    For weights that are cut over processes: what they compute with is rounded from float32 as it is gathered.
+    None when there were none. For weights that are cut over processes: what they compute with is rounded from float32
+    as it is gathered.
     """
     split = {place: parameter for place, parameter in enumerate(parameters) if is_split(parameter)}
+    formats = [parameter.dtype for parameter in split.values()]
     for place, parameter in split.items():
         parameter.data = joined(parameter.data, _dither(place, parameter))
-    return bool(split)
+    return formats[0] if formats else None
 
 
 def moved_below(optimizer: torch.optim.Optimizer, parameter: Tensor) -> bool:
@@ -125,7 +134,8 @@ def _lower(optimizer: torch.optim.Optimizer, place: int, parameter: Tensor) -> T
 def _dither(place: int, parameter: Tensor) -> Tensor:
     """Lower bits at random, int16 of the parameter's shape: the same in every process, others for every place."""
     draw = seeded(parameter.device, place)
-    lower = torch.empty_like(parameter, dtype=torch.int16).random_(-(2**15), 2**15, generator=draw)
+    most = 2 ** (LOST_BITS[parameter.dtype] - 1)  # half of what the format tells apart
+    lower = torch.empty_like(parameter, dtype=torch.int16).random_(-most, most, generator=draw)
     return lower.masked_fill_(parameter == 0, 0)  # there is nothing below 0: another sign is another upper bit
 
 

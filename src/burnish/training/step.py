@@ -23,11 +23,10 @@ from burnish.training.split_weights import add_up_in_float32, take_step
 
 
 class StepOutcome(NamedTuple):
-    """loss: of the whole step; norm: of its gradient, before clipping, None when it overflowed float16 and the step
-    was skipped; numbers: the objective's, a mean an item."""
+    """loss: of the whole step; norm: of its gradient, before clipping; numbers: the objective's, a mean an item."""
 
     loss: float
-    norm: float | None
+    norm: float
     tokens: int
     labelled: int
     numbers: dict[str, float]
@@ -73,17 +72,14 @@ class Stepper:
 
         Raises TrainingError when the loss is not finite or one item alone does not fit.
         """
-        loss, numbers = self._pass(items, backward=True)
-        self.group.add_gradients(self._parameters)
-        if self.scale is not None:
-            unscale(self._parameters, self.scale)
-        norm = float(whole(torch.nn.utils.clip_grad_norm_(self._parameters, self._max_grad_norm)))
-        tokens, labelled = sum(item.tokens for item in items), sum(item.labelled for item in items)
-        if self.scale is not None and math.isfinite(loss):
-            self._rescale(number, items, overflowed=not math.isfinite(norm))
-            if not math.isfinite(norm):
-                self.optimizer.zero_grad(set_to_none=True)
-                return StepOutcome(loss, None, tokens, labelled, numbers)
+        loss, norm, numbers = self._gradients(items)
+        while self.scale is not None and math.isfinite(loss):
+            overflowed = not math.isfinite(norm)
+            self._rescale(number, items, overflowed=overflowed)
+            if not overflowed:
+                break
+            self.optimizer.zero_grad(set_to_none=True)
+            loss, norm, numbers = self._gradients(items)
         if not (math.isfinite(loss) and math.isfinite(norm)):
             raise TrainingError(
                 f"the loss or its gradient is not finite in step {number + 1}; the last checkpoint is kept",
@@ -94,7 +90,17 @@ class Stepper:
         set_rate(self.optimizer, rate)
         take_step(self.optimizer)
         self.optimizer.zero_grad(set_to_none=True)
+        tokens, labelled = sum(item.tokens for item in items), sum(item.labelled for item in items)
         return StepOutcome(loss, norm, tokens, labelled, numbers)
+
+    def _gradients(self, items: Sequence[Item]) -> tuple[float, float, dict[str, float]]:
+        """The loss, the norm of its gradient, which is clipped then, and the objective's numbers."""
+        loss, numbers = self._pass(items, backward=True)
+        self.group.add_gradients(self._parameters)
+        if self.scale is not None:
+            unscale(self._parameters, self.scale)
+        norm = float(whole(torch.nn.utils.clip_grad_norm_(self._parameters, self._max_grad_norm)))
+        return loss, norm, numbers
 
     def _rescale(self, number: int, items: Sequence[Item], *, overflowed: bool) -> None:
         """The scale of the next step. Raises TrainingError when there is none left that the gradients would fit."""
@@ -105,13 +111,13 @@ class Stepper:
         if self.scale.factor < LEAST:
             raise TrainingError(
                 f"the gradients of step {number + 1} do not fit float16 at any scale; the last checkpoint is kept",
-                got=f"loss scale {before.factor:g}, {self.scale.skipped} steps skipped",
+                got=f"loss scale {before.factor:g}",
                 where=_places(items),
                 fix="use training.dtype: bfloat16 or float32, or lower training.learning_rate",
             )
         self._progress.notice(
-            f"step {number + 1} is skipped: its gradients overflowed float16; "
-            f"the loss scale is now {self.scale.factor:g}"
+            f"the gradients of step {number + 1} overflowed float16: "
+            f"they are computed again with a loss scale of {self.scale.factor:g}"
         )
 
     @torch.no_grad()
