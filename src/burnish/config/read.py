@@ -66,7 +66,7 @@ def with_sharding(loaded: LoadedTask, sharding: str, asked_by: str) -> LoadedTas
     problems: list[Problem] = []
 
     def report(key: Key, what: str, got: Any, fix: str) -> None:
-        problems.append(Problem(asked_by, 0, dotted(key), what, "" if got is None else shorten(got), fix))
+        problems.append(_problem(asked_by, 0, key, what, got, fix))
 
     check_settings(config, report, [], kind_known=True)
     if problems:
@@ -152,6 +152,10 @@ def _merge(low: Mapping[str, Any], high: Mapping[str, Any]) -> dict[str, Any]:
     return merged
 
 
+def _problem(file: str, line: int, key: Key, what: str, got: Any, fix: str) -> Problem:
+    return Problem(file, line, dotted(key), what, "" if got is None else shorten(got), fix)
+
+
 def _without(places: Mapping[Key, Place], overridden: Iterable[Key]) -> dict[Key, Place]:
     """The file's places but those inside values that were overridden as a whole, such as the items of a list."""
     whole = set(overridden)
@@ -171,7 +175,7 @@ def _finish(tree: Tree, overrides: Tree, path: Path | None, base_dir: Path) -> L
     def report(key: Key, what: str, got: Any, fix: str) -> None:
         _, user, place = locate(key, places, origin)
         file, line = (place.file, place.line) if place else (str(path) if path and places else "", 0)
-        problems.append(Problem(file, line, dotted(user), what, "" if got is None else shorten(got), fix))
+        problems.append(_problem(file, line, user, what, got, fix))
 
     _read_schema(values, base_dir, report, problems)
     config, wrong = _validated(values)
@@ -240,4 +244,4 @@ def _read_schema(values: dict[str, Any], base_dir: Path, report: Report, problem
             if at is None:
                 report(("schema", *key), what, got, fix)
             else:
-                problems.append(Problem(at, 0, dotted(key), what, "" if got is None else shorten(got), fix))
+                problems.append(_problem(at, 0, key, what, got, fix))
