@@ -165,6 +165,21 @@ def test_norms_stay_between_passes_that_train(monkeypatch):
     torch.testing.assert_close(logits(), by_peft(model)(TOKENS).logits.detach(), rtol=1e-5, atol=1e-5)
 
 
+def test_an_adapter_that_comes_later():
+    """As one that is loaded beside a LoRA adapter and made the active one."""
+    model = attach_adapter(tiny_model(TINY["llama"], "eager"), r=4, alpha=8, seed=1)
+    model.add_adapter("later", LoraConfig(r=4, lora_alpha=8, target_modules="all-linear", use_dora=True))
+    model.set_adapter("later")
+    for name, parameter in model.named_parameters():
+        if "lora_B" in name or "magnitude" in name:
+            torch.nn.init.normal_(parameter, std=0.1, generator=torch.Generator().manual_seed(len(name)))
+    for active in ("later", "default", "later"):
+        model.set_adapter(active)
+        found, wanted = outcome(model), outcome(by_peft(model))
+        torch.testing.assert_close(found[0], wanted[0], rtol=1e-5, atol=1e-5)
+        assert far(found[1], wanted[1]) < 1e-5
+
+
 def test_rows_and_magnitudes_of_zero_are_no_nan():
     torch.manual_seed(0)
     base = torch.nn.Sequential(torch.nn.Linear(12, 5, bias=False))

@@ -253,22 +253,23 @@ def fuse_lora(model: Any) -> int:
     layers = [module for module in model.modules() if type(module) is Linear and _plain(module)]
     for layer in layers:
         layer.forward = types.MethodType(_forward, layer)
-        if layer.lora_variant:
-            layer.__dict__.setdefault(_NORMS, RowNorms())
+        layer.__dict__.setdefault(_NORMS, RowNorms())
     return len(layers)
 
 
 def _plain(layer: Any) -> bool:
     """Whether the layer is W x + s B A x, scaled by DoRA or not, with dropout or without, and nothing else."""
-    from peft.tuners.lora.variants import DoraLinearVariant
-
     return (
         type(layer.base_layer) is torch.nn.Linear
         and not layer.fan_in_fan_out
-        and all(type(variant) is DoraLinearVariant for variant in layer.lora_variant.values())
+        and all(_is_dora(variant) for variant in layer.lora_variant.values())
         and adds_one_product(layer)
         and not layer.base_layer.weight.requires_grad
     )
+
+
+def _is_dora(variant: Any) -> bool:
+    return type(variant).__name__ == "DoraLinearVariant"
 
 
 def adds_one_product(layer: Any) -> bool:
@@ -316,8 +317,11 @@ def layer_of(module: Any) -> Layer | None:
     lora_a, lora_b = module.lora_A[name].weight, module.lora_B[name].weight
     dropout = probability(module, name) or 0.0
     layer = Layer(base.weight, base.bias, lora_a, lora_b, module.scaling[name], packed, dropout)
-    if name not in module.lora_variant:
+    variant = module.lora_variant.get(name)
+    if variant is None:
         return layer
+    if not _is_dora(variant):
+        return None
     return layer._replace(dora=Dora(module.lora_magnitude_vector[name].weight, module.__dict__[_NORMS]))
 
 
