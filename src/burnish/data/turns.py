@@ -6,7 +6,7 @@ Everything here raises BadFieldError with the path of the field, such as `messag
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any, get_args
@@ -38,6 +38,7 @@ SHAREGPT_ROLES: Mapping[str, Role | str] = {
 }
 _MESSAGE_KEYS = {"role", "content", "tool_calls", "name", "tool_call_id", "weight", "function_call", "refusal"}
 _SHAREGPT_KEYS = {"from", "value", "weight", "name"}
+_REASONING = {"reasoning", "reasoning_content", "thinking"}  # as APIs give it, beside the content
 
 
 class BadFieldError(Exception):
@@ -137,14 +138,23 @@ def read_messages(value: Json, field: str) -> tuple[Message, ...]:
     return made
 
 
+def _refuse_unknown(item: Mapping[str, Json], known: Collection[str], place: str, whose: str) -> None:
+    for key, value in item.items():
+        if key in known or value is None:
+            continue
+        if key in _REASONING:
+            fix = "Put it into the content as the model's chat template writes it, such as <think>…</think> before "
+            fix += "the answer; or remove it, to train on answers alone."
+        else:
+            fix = f"Remove it, so that nothing is dropped in silence.{nearest(key, sorted(known))}"
+        raise BadFieldError(f"{place}.{key}", f"{whose} has no such key", value, fix)
+
+
 def _read_message(item: Json, place: str) -> Message:
     if not isinstance(item, dict):
         what = f"a message must be an object, this is {kind_of(item)}"
         raise BadFieldError(place, what, item, 'Write {"role": "user", "content": …}.')
-    unknown = [key for key, value in item.items() if key not in _MESSAGE_KEYS and value is not None]
-    if unknown:
-        fix = f"Remove it, so that nothing is dropped in silence.{nearest(unknown[0], sorted(_MESSAGE_KEYS))}"
-        raise BadFieldError(f"{place}.{unknown[0]}", "a message has no such key", item[unknown[0]], fix)
+    _refuse_unknown(item, _MESSAGE_KEYS, place, "a message")
     if item.get("refusal") is not None:
         fix = "Move the refusal's text to content."
         raise BadFieldError(f"{place}.refusal", "refusals are not read", item["refusal"], fix)
@@ -244,10 +254,7 @@ def _sharegpt_turn(item: Json, place: str) -> Message:
     if not isinstance(item, dict):
         what = f"a turn must be an object, this is {kind_of(item)}"
         raise BadFieldError(place, what, item, 'Write {"from": "human", "value": …}.')
-    unknown = [key for key, content in item.items() if key not in _SHAREGPT_KEYS and content is not None]
-    if unknown:
-        fix = f"Remove it, so that nothing is dropped in silence.{nearest(unknown[0], sorted(_SHAREGPT_KEYS))}"
-        raise BadFieldError(f"{place}.{unknown[0]}", "a turn has no such key", item[unknown[0]], fix)
+    _refuse_unknown(item, _SHAREGPT_KEYS, place, "a turn")
     sender = item.get("from")
     role = SHAREGPT_ROLES.get(sender) if isinstance(sender, str) else None
     if role is None:
