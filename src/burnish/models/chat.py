@@ -13,16 +13,14 @@ from typing import Any, NamedTuple
 
 from burnish.errors import ModelError, TrainingError
 from burnish.models.layout import Labelled, Span
-from burnish.records import Message
-
-# For base models that come without a template: roles as headings; the end of a turn is the model's end of text.
-PLAIN_TEMPLATE = (
-    "{% for message in messages %}"
-    "{% if message['role'] == 'system' %}{{ message['content'] + '\n\n' }}"
-    "{% elif message['role'] == 'assistant' %}{{ 'Answer: ' + message['content'] + eos_token + '\n\n' }}"
-    "{% else %}{{ 'Input: ' + message['content'] + '\n\n' }}{% endif %}{% endfor %}"
-    "{% if add_generation_prompt %}{{ 'Answer: ' }}{% endif %}"
+from burnish.models.templates import (
+    PLAIN_TEMPLATE,
+    PROBE,
+    opening_as_answered,
+    opens_as_it_answers,
+    without_thinking,
 )
+from burnish.records import Message
 
 
 class Rendered(NamedTuple):
@@ -36,7 +34,9 @@ class Rendered(NamedTuple):
 class Chat:
     """A tokenizer with its chat template: renders prompts and answers.
 
-    stop_ids: tokens that end a turn. notices: what the user should know about the template.
+    template: of the adapter's training, taken as it is; None for the tokenizer's own, which is made to open an answer
+    as it writes one (models/templates.py). stop_ids: tokens that end a turn. notices: what the user should know about
+    the template. Raises ModelError when the template cannot be used.
     """
 
     def __init__(self, tokenizer: Any, generation_eos: Sequence[int] = (), template: str | None = None) -> None:
@@ -46,10 +46,12 @@ class Chat:
         if not self.template:
             self.template = PLAIN_TEMPLATE
             self.notices.append("the model has no chat template; a plain one with Input: and Answer: is used")
+        self._in_parts = self._wants_parts()
         self._folds_system = not self._accepts_system()
         if self._folds_system:
             self.notices.append("the chat template has no system turn; the instruction goes into the first user turn")
-        self.end_of_turn = self._find_end_of_turn()
+        after = self._opening_as_answering() if template is None else self._around_an_answer()[2]
+        self.end_of_turn = self._end_of_turn(after)
         stops = {self.end_of_turn, *generation_eos}
         if tokenizer.eos_token_id is not None:
             stops.add(int(tokenizer.eos_token_id))
@@ -59,9 +61,11 @@ class Chat:
         """What the template makes of the messages. Raises ModelError when it refuses them."""
         from jinja2 import TemplateError
 
-        plain = [_plain(message) for message in messages]
+        plain: list[Any] = [_plain(message) for message in messages]
         if self._folds_system:
             plain = _fold_system(plain)
+        if self._in_parts:
+            plain = [turn | {"content": [{"type": "text", "text": turn["content"]}]} for turn in plain]
         try:
             return str(
                 self.tokenizer.apply_chat_template(
@@ -127,7 +131,8 @@ class Chat:
             raise TrainingError(
                 "the chat template changes the prompt when the answer is added, so the answer cannot be labelled",
                 got=closed[-200:],
-                fix="use a template whose generation prompt is the start of the assistant's turn",
+                fix="take a thought out of the answer (<think>…</think>), or use a template whose generation prompt "
+                "is the start of the assistant's turn",
             )
         tail = self.encode(closed[len(opened) :])
         end = next((i for i, token in enumerate(tail) if token in self.stop_ids), None)
@@ -149,26 +154,78 @@ class Chat:
         head = rendered[:first] if first > 0 else ""
         return head.strip() if cut >= 0 and len(head) > 2 * len(bare[:cut]) + 20 else None
 
+    def _wants_parts(self) -> bool:
+        """Whether the template leaves out contents that are texts: those of models that see images take parts."""
+        from jinja2 import TemplateError
+
+        try:
+            written = self._rendered([{"role": "user", "content": PROBE}])
+        except (TemplateError, TypeError):
+            written = ""
+        if PROBE in written:
+            return False
+        try:
+            return PROBE in self._rendered([{"role": "user", "content": [{"type": "text", "text": PROBE}]}])
+        except (TemplateError, TypeError):
+            return False
+
     def _accepts_system(self) -> bool:
         from jinja2 import TemplateError
 
-        probe = [{"role": "system", "content": "burnish-system-probe"}, {"role": "user", "content": "x"}]
+        contents: list[Any] = [PROBE, "x"]
+        if self._in_parts:
+            contents = [[{"type": "text", "text": content}] for content in contents]
+        turns = [
+            {"role": role, "content": content} for role, content in zip(("system", "user"), contents, strict=True)
+        ]
         try:
-            text = self.tokenizer.apply_chat_template(probe, chat_template=self.template, tokenize=False)
+            return PROBE in self._rendered(turns)
         except TemplateError:
             return False
-        return "burnish-system-probe" in str(text)
 
-    def _find_end_of_turn(self) -> int:
+    def _rendered(self, turns: list[dict[str, Any]]) -> str:
+        return str(self.tokenizer.apply_chat_template(turns, chat_template=self.template, tokenize=False))
+
+    def _around_an_answer(self) -> tuple[str, str, str]:
+        """A question's generation prompt; and once it is answered, what stands before and behind the answer."""
+        question = Message("user", "x")
+        closed = self.text([question, Message("assistant", PROBE)], generation_prompt=False)
+        before, found, after = closed.rpartition(PROBE)
+        if not found:
+            raise ModelError(
+                "the model's chat template leaves out what the assistant says",
+                got=closed[-200:],
+                fix="give the model a chat template that writes the content of assistant turns",
+            )
+        return self.text([question], generation_prompt=True), before, after
+
+    def _opening_as_answering(self) -> str:
+        """See to it that the template opens a turn as it writes answers; what stands behind an answer."""
+        quiet = without_thinking(self.template)
+        for template in (self.template, quiet, opening_as_answered(quiet, in_parts=self._in_parts)):
+            changed, self.template = template != self.template, template
+            opened, before, after = self._around_an_answer()
+            if opens_as_it_answers(opened, before):
+                break
+        else:
+            raise ModelError(
+                "the model's chat template writes answers otherwise than it opens them",
+                got=before[-200:],
+                fix="give the model a chat template whose generation prompt is the start of the assistant's turn",
+            )
+        if changed:
+            self.notices.append(
+                f"prompts end with {before[-40:]!r}, as the chat template writes it in front of an answer without a "
+                "thought: the model answers at once"
+            )
+        return after
+
+    def _end_of_turn(self, after: str) -> int:
         """The first special token that the template puts behind an assistant's content."""
-        user, answer = Message("user", "x"), Message("assistant", "y")
-        opened = self.text([user], generation_prompt=True)
-        closed = self.text([user, answer], generation_prompt=False)
         special = set(self.tokenizer.all_special_ids) | set(self.tokenizer.added_tokens_decoder)
-        if closed.startswith(opened):
-            for token in self.encode(closed[len(opened) :]):
-                if token in special:
-                    return int(token)
+        for token in self.encode(after):
+            if token in special:
+                return int(token)
         if self.tokenizer.eos_token_id is None:
             raise ModelError(
                 "the tokenizer has no end-of-turn token",

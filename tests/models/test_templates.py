@@ -1,0 +1,93 @@
+"""Chat templates of real models, as TRL brings them: what is asked, and what is learned."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trl
+from tokenizers import AddedToken
+
+from burnish.errors import TrainingError
+from burnish.models.chat import Chat
+from burnish.records import Message
+from tiny import tiny_tokenizer
+
+FOLDER = Path(trl.__file__).parent / "chat_templates"
+NAMES = sorted(path.stem for path in FOLDER.glob("*.jinja") if not path.stem.endswith("_training"))
+MARKERS = re.compile(
+    r"<\|[^|<>\s]+\|>|</?\w*(?:think|tool_call|turn|utterance)\w*>|<｜[^｜]+｜>|<\|?turn\|?>|<channel\|>"
+)
+THINKING = (
+    "deepseek_r1_distill", "deepseekv3", "glm4moe", "gptoss", "muse_glimmer", "nemotron_3_5_lightning",
+    "nemotron_3_nano", "nemotron_3_super", "nemotron_3_ultra", "qwen3", "qwen3_5_think", "qwen3_6", "qwen3_8",
+)  # fmt: skip
+QUESTION, ANSWER = Message("user", "What is 2 + 2?"), Message("assistant", "It is four.")
+
+
+def tokenizer_of(name: str) -> Any:
+    """A tokenizer with the template and the markers in it, thoughts and calls as text that is not special."""
+    tokenizer = tiny_tokenizer()
+    template = (FOLDER / f"{name}.jinja").read_text(encoding="utf-8")
+    plain = re.compile("think|tool_call")
+    markers = sorted(set(MARKERS.findall(template)))
+    tokenizer.add_tokens([AddedToken(one, special=not plain.search(one), normalized=False) for one in markers])
+    tokenizer.chat_template = template
+    return tokenizer
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_whole_answer_is_learned_and_nothing_before_it(name: str) -> None:
+    tokenizer = tokenizer_of(name)
+    chat = Chat(tokenizer)
+    rendered = chat.render_turns([QUESTION], ANSWER)
+    [span] = rendered.spans
+    assert list(rendered.tokens[: span.first]) == chat.prompt([QUESTION])
+    learned = tokenizer.decode(rendered.tokens[span.first : span.last])
+    assert re.fullmatch(r"\s*It is four\.\s*\S*\s*(</s>)?", learned), learned
+    assert chat.decode(rendered.tokens[span.first : span.last]).strip() == "It is four."
+    assert rendered.tokens[span.last - 1] in chat.stop_ids
+    assert bool(chat.notices and "answers at once" in chat.notices[-1]) == (name in THINKING)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_template_that_travels_with_an_adapter_asks_alike(name: str) -> None:
+    first = Chat(tokenizer_of(name))
+    later = Chat(tokenizer_of(name), template=first.template)
+    turns = [QUESTION, ANSWER, Message("user", "And 3 + 3?")]
+    for messages in ([QUESTION], turns):
+        assert later.text(messages, generation_prompt=True) == first.text(messages, generation_prompt=True)
+        assert later.render(messages, ANSWER) == first.render(messages, ANSWER)
+    assert later.end_of_turn == first.end_of_turn
+    elsewhere = tokenizer_of(name)  # without Burnish: transformers, vLLM
+    if not first._in_parts:
+        given = [{"role": turn.role, "content": turn.content} for turn in turns]
+        text = elsewhere.apply_chat_template(
+            given, chat_template=first.template, tokenize=False, add_generation_prompt=True
+        )
+        assert text == first.text(turns, generation_prompt=True)
+
+
+@pytest.mark.parametrize("name", [name for name in THINKING if name.startswith(("qwen3", "nemotron", "glm"))])
+def test_oracle_prompts_are_those_without_thinking(name: str) -> None:
+    turns = [{"role": "user", "content": QUESTION.content}]
+    wanted = tokenizer_of(name).apply_chat_template(
+        turns, tokenize=False, add_generation_prompt=True, enable_thinking=False
+    )
+    assert Chat(tokenizer_of(name)).text([QUESTION], generation_prompt=True).rstrip() == wanted.rstrip()
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name not in THINKING])
+def test_templates_of_models_that_answer_at_once_stay_as_they_are(name: str) -> None:
+    tokenizer = tokenizer_of(name)
+    assert Chat(tokenizer).template == tokenizer.chat_template
+
+
+def test_an_answer_that_thinks_is_refused_where_it_is_written_otherwise() -> None:
+    thought = Message("assistant", "<think>\n2 and 2\n</think>\n\nIt is four.")
+    with pytest.raises(TrainingError, match="take a thought out"):
+        Chat(tokenizer_of("qwen3")).render([QUESTION], thought)
+    kept = Chat(tokenizer_of("qwen2_5")).render([QUESTION], thought)
+    assert sum(kept.labelled) > 20
