@@ -6,7 +6,8 @@ Anything else that escapes is a defect in Burnish.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -186,3 +187,14 @@ class Interrupted(BurnishError):  # noqa: N818 - an interruption, not an error o
 
     kind = "interrupted"
     exit_code = 130
+
+
+@contextmanager
+def at_place(where: str) -> Iterator[None]:
+    """Give errors of models and training that name no place this one."""
+    try:
+        yield
+    except (ModelError, TrainingError) as error:
+        if error.where is not None:
+            raise
+        raise type(error)(error.what, got=error.got, where=where, fix=error.fix) from error

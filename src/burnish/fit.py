@@ -16,7 +16,7 @@ from burnish.records import Json, Message, Prediction, TrainingResult
 from burnish.retrieving import with_retrieved
 from burnish.runs import to_json, write_predictions
 from burnish.tasks import Task
-from burnish.tasks.preference import Preference, is_pair
+from burnish.tasks.preference import Preference, answers_think, is_pair
 from burnish.trust import VALIDATION_ANSWERS
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ def fit(
     settings = loaded.config.training
     base = base or load_base(loaded, progress, place=not group.sharded, quantise=QUANTISATION.get(settings.method))
     if chat is None:
-        chat = chat_of(base)
+        chat = chat_of(base, thinks=answers_think(prepared.task, prepared.split.train))
         for notice in chat.notices:
             progress.notice(notice)
     if settings.context == "retrieved":
@@ -353,13 +353,16 @@ def _system_text(messages: Sequence[Message]) -> str:
     return "\n".join(message.content for message in messages if message.role == "system")
 
 
-def chat_of(loaded: Loaded, template: str | None = None) -> Chat:
-    """The chat template of a loaded model, with the stop tokens of its generation settings."""
+def chat_of(loaded: Loaded, template: str | None = None, *, thinks: bool = False) -> Chat:
+    """The chat template of a loaded model, with the stop tokens of its generation settings.
+
+    template: that of an adapter's training. thinks: answers begin with thoughts.
+    """
     from burnish.models.chat import Chat
 
     eos = loaded.model.generation_config.eos_token_id
     ids = [] if eos is None else [int(token) for token in (eos if isinstance(eos, list) else [eos])]
-    return Chat(loaded.tokenizer, ids, template)
+    return Chat(loaded.tokenizer, ids, template, thinks=thinks)
 
 
 def local_system(

@@ -34,7 +34,7 @@ from burnish.retrieving import Library, passage_ways, settled
 from burnish.runs import Notes, commit_folder, read_jsonl, verify_folder
 from burnish.systems.rag import WithContext
 from burnish.tasks import with_instruction
-from burnish.tasks.preference import Preference
+from burnish.tasks.preference import Preference, answers_think
 
 if TYPE_CHECKING:
     from burnish.models.chat import Chat
@@ -358,7 +358,8 @@ class Bench:
 
     def _chat(self) -> Chat:
         if self._chat_template is None:
-            self._chat_template = chat_of(self._model or self._base())
+            thinks = answers_think(self._prepared.task, self._prepared.split.train)
+            self._chat_template = chat_of(self._model or self._base(), thinks=thinks)
             for notice in self._chat_template.notices:
                 self._progress.notice(notice)
         return self._chat_template

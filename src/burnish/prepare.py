@@ -17,14 +17,14 @@ from burnish.data.mixture import Extra, mixture_leaks
 from burnish.data.places import near
 from burnish.data.reasons import told
 from burnish.data.split import split_examples, split_given
-from burnish.errors import DataError, Problem, shorten
+from burnish.errors import DataError, Problem, at_place, shorten
 from burnish.mixing import read_extras
 from burnish.progress import Progress, Silent
 from burnish.records import DataReport, Example, Json, Split
 from burnish.searching import Documents, as_trained, most_passages
 from burnish.systems.retrieval import Searches
 from burnish.tasks import Task, have_shared_tools, make_task, target_error
-from burnish.tasks.preference import check_pairs, learned_answers
+from burnish.tasks.preference import answers_think, check_pairs, learned_answers
 
 if TYPE_CHECKING:
     from burnish.models.chat import Chat
@@ -238,18 +238,19 @@ def token_counter(
         from burnish.models.load import load_tokenizer
 
         if not made:
-            chat = Chat(load_tokenizer(loaded.config.model, base_dir=loaded.base_dir, progress=progress))
+            tokenizer = load_tokenizer(loaded.config.model, base_dir=loaded.base_dir, progress=progress)
+            chat = Chat(tokenizer, thinks=answers_think(task, examples))
             made.append((chat, as_trained(loaded, task, chat, opened)))
             if loaded.config.training.context == "retrieved":
                 progress.notice(f"lengths are counted with {most_passages(loaded.config)}")
         chat, shown = made[0]
         full = loaded.config.training.prompt == "full"
-        return [
-            max(
-                len(chat.render(task.messages(example, full=full), answer).tokens)
-                for _, answer in learned_answers(task, example)
-            )
-            for example in shown(examples)
-        ]
+
+        def length(example: Example) -> int:
+            messages = task.messages(example, full=full)
+            with at_place(f"{example.source.file}:{example.source.line}"):
+                return max(len(chat.render(messages, answer).tokens) for _, answer in learned_answers(task, example))
+
+        return [length(example) for example in shown(examples)]
 
     return count

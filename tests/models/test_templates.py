@@ -25,6 +25,7 @@ THINKING = (
     "nemotron_3_nano", "nemotron_3_super", "nemotron_3_ultra", "qwen3", "qwen3_5_think", "qwen3_6", "qwen3_8",
 )  # fmt: skip
 QUESTION, ANSWER = Message("user", "What is 2 + 2?"), Message("assistant", "It is four.")
+THOUGHT = Message("assistant", "<think>\n2 and 2\n</think>\n\nIt is four.")
 
 
 def tokenizer_of(name: str) -> Any:
@@ -85,9 +86,26 @@ def test_templates_of_models_that_answer_at_once_stay_as_they_are(name: str) -> 
     assert Chat(tokenizer).template == tokenizer.chat_template
 
 
-def test_an_answer_that_thinks_is_refused_where_it_is_written_otherwise() -> None:
-    thought = Message("assistant", "<think>\n2 and 2\n</think>\n\nIt is four.")
-    with pytest.raises(TrainingError, match="take a thought out"):
-        Chat(tokenizer_of("qwen3")).render([QUESTION], thought)
-    kept = Chat(tokenizer_of("qwen2_5")).render([QUESTION], thought)
+@pytest.mark.parametrize(
+    "name", [name for name in THINKING if name.startswith(("qwen3", "glm", "nemotron_3_nano", "nemotron_3_super"))]
+)
+def test_where_answers_think_the_model_is_asked_as_it_comes_and_learns_the_thought(name: str) -> None:
+    tokenizer = tokenizer_of(name)
+    chat = Chat(tokenizer, thinks=True)
+    assert chat.template == tokenizer.chat_template
+    for answer in (THOUGHT,) if name.startswith("nemotron") else (THOUGHT, ANSWER):
+        rendered = chat.render_turns([QUESTION], answer)
+        [span] = rendered.spans
+        assert list(rendered.tokens[: span.first]) == chat.prompt([QUESTION])
+        learned = chat.decode(rendered.tokens[span.first : span.last])
+        assert learned.endswith("It is four.")
+        assert ("2 and 2" in learned) == (answer is THOUGHT)
+    assert Chat(tokenizer, template=chat.template).render([QUESTION], THOUGHT) == chat.render([QUESTION], THOUGHT)
+
+
+def test_a_thought_is_refused_where_the_template_leaves_it_out() -> None:
+    for name, thinks in (("qwen3", False), ("deepseek_r1_distill", True)):
+        with pytest.raises(TrainingError, match="give every answer a thought"):
+            Chat(tokenizer_of(name), thinks=thinks).render([QUESTION], THOUGHT)
+    kept = Chat(tokenizer_of("qwen2_5")).render([QUESTION], THOUGHT)
     assert sum(kept.labelled) > 20

@@ -293,14 +293,15 @@ def tokens(
     from burnish.prepare import prepare
     from burnish.reports.terminal import TerminalProgress
     from burnish.searching import as_trained, most_passages
-    from burnish.tasks.preference import learned_answers
+    from burnish.tasks.preference import answers_think, learned_answers
 
     loaded = load_task(task, overrides or ())
     with TerminalProgress(quiet=as_json) as progress:
         for notice in loaded.notices:
             progress.notice(notice)
         prepared = prepare(loaded, allow_bad_rows=allow_bad_rows, progress=progress)
-        chat = Chat(load_tokenizer(loaded.config.model, base_dir=loaded.base_dir, progress=progress))
+        tokenizer = load_tokenizer(loaded.config.model, base_dir=loaded.base_dir, progress=progress)
+        chat = Chat(tokenizer, thinks=answers_think(prepared.task, prepared.split.train))
         for notice in chat.notices:
             progress.notice(notice)
         shown = as_trained(loaded, prepared.task, chat, prepared.documents.rows)(prepared.split.train[:number])

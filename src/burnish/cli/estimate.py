@@ -147,6 +147,7 @@ def of_task(task: Path, overrides: list[str], allow_bad_rows: int, quiet: bool) 
     from burnish.reports.terminal import TerminalProgress
     from burnish.searching import as_trained, most_passages, passages_of_task
     from burnish.systems.retrieval import WordSearch
+    from burnish.tasks.preference import answers_think
     from burnish.training.encode import encode, refuse_too_long
     from burnish.training.estimate import Setup
     from burnish.training.objectives.make import make_objective
@@ -160,7 +161,8 @@ def of_task(task: Path, overrides: list[str], allow_bad_rows: int, quiet: bool) 
             progress.notice(notice)
         shape = model_shape(config.model, loaded.base_dir)
         prepared = prepare(loaded, allow_bad_rows=allow_bad_rows, progress=progress)
-        chat = Chat(load_tokenizer(config.model, base_dir=loaded.base_dir, progress=progress))
+        thinks = answers_think(prepared.task, prepared.split.train)
+        chat = Chat(load_tokenizer(config.model, base_dir=loaded.base_dir, progress=progress), thinks=thinks)
         # By words alone, which needs no embedding model.
         shown = as_trained(loaded, prepared.task, chat, lambda: WordSearch(passages_of_task(config, progress)))
         rows = shown(prepared.split.train)

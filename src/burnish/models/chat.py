@@ -35,11 +35,18 @@ class Chat:
     """A tokenizer with its chat template: renders prompts and answers.
 
     template: of the adapter's training, taken as it is; None for the tokenizer's own, which is made to open an answer
-    as it writes one (models/templates.py). stop_ids: tokens that end a turn. notices: what the user should know about
-    the template. Raises ModelError when the template cannot be used.
+    as it writes one (models/templates.py), unless answers begin with thoughts (thinks). stop_ids: tokens that end a
+    turn. notices: what the user should know about the template. Raises ModelError when the template cannot be used.
     """
 
-    def __init__(self, tokenizer: Any, generation_eos: Sequence[int] = (), template: str | None = None) -> None:
+    def __init__(
+        self,
+        tokenizer: Any,
+        generation_eos: Sequence[int] = (),
+        template: str | None = None,
+        *,
+        thinks: bool = False,
+    ) -> None:
         self.tokenizer = tokenizer
         self.notices: list[str] = []
         self.template: str = template or tokenizer.chat_template or ""
@@ -50,7 +57,8 @@ class Chat:
         self._folds_system = not self._accepts_system()
         if self._folds_system:
             self.notices.append("the chat template has no system turn; the instruction goes into the first user turn")
-        after = self._opening_as_answering() if template is None else self._around_an_answer()[2]
+        as_it_is = thinks or template is not None
+        after = self._around_an_answer()[2] if as_it_is else self._opening_as_answering()
         self.end_of_turn = self._end_of_turn(after)
         stops = {self.end_of_turn, *generation_eos}
         if tokenizer.eos_token_id is not None:
@@ -131,8 +139,8 @@ class Chat:
             raise TrainingError(
                 "the chat template changes the prompt when the answer is added, so the answer cannot be labelled",
                 got=closed[-200:],
-                fix="take a thought out of the answer (<think>…</think>), or use a template whose generation prompt "
-                "is the start of the assistant's turn",
+                fix="give every answer a thought (<think>…</think>), or none; or use a template whose generation "
+                "prompt is the start of the assistant's turn",
             )
         tail = self.encode(closed[len(opened) :])
         end = next((i for i, token in enumerate(tail) if token in self.stop_ids), None)

@@ -14,6 +14,7 @@ from burnish.records import Constraint, Example, Json, Kind, Message, Parsed
 from burnish.tasks.base import Floats, Metric
 from burnish.tasks.metrics import CountMetric, divide, mean_metric, rate_metric
 from burnish.tasks.prompts import conversation
+from burnish.tasks.thoughts import is_cut_thought, without_thought
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,9 @@ class Generation:
         return None
 
     def parse(self, text: str, example: Example) -> Parsed:
-        stripped = text.strip()
+        if is_cut_thought(text):
+            return Parsed(None, "the thought does not end")
+        stripped = without_thought(text).strip()
         return Parsed(stripped) if stripped else Parsed(None, "empty answer")
 
     def stratum(self, example: Example) -> str | None:
@@ -52,7 +55,7 @@ class Generation:
 
 
 def _texts(example: Example, parsed: Parsed) -> tuple[str, str]:
-    return str(example.target), parsed.value if parsed.value is not None else ""
+    return without_thought(str(example.target)), parsed.value if parsed.value is not None else ""
 
 
 def _exact(example: Example, parsed: Parsed) -> bool:

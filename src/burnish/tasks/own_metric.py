@@ -13,6 +13,7 @@ from typing import Any
 from burnish.errors import ConfigError
 from burnish.records import Example, Parsed
 from burnish.tasks.metrics import CountMetric, mean_metric
+from burnish.tasks.thoughts import without_thought
 
 _WHERE = "goal.metric"
 
@@ -28,12 +29,13 @@ def own_metric(name: str, base_dir: Path) -> CountMetric:
         if parsed.value is None:
             return 0.0
         where = f"{example.source.file}:{example.source.line}"
+        target = without_thought(example.target) if isinstance(example.target, str) else example.target
         try:
-            result = function(example.target, parsed.value)
+            result = function(target, parsed.value)
         except Exception as error:
             raise ConfigError(
                 f"the metric {name} failed: {type(error).__name__}: {error}",
-                got=(example.target, parsed.value),
+                got=(target, parsed.value),
                 where=where,
                 fix="make it accept this target and answer",
             ) from error

@@ -13,7 +13,7 @@ Generated text (`burnish predict`) is read as it is.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,6 +23,7 @@ from burnish.tasks.base import Metric, Task
 from burnish.tasks.length_control import length_controlled_win_rate
 from burnish.tasks.metrics import rate_metric
 from burnish.tasks.prompts import conversation
+from burnish.tasks.thoughts import has_thought
 
 
 @dataclass(frozen=True)
@@ -101,6 +102,11 @@ def learned_answers(task: Task, example: Example) -> list[tuple[str, Message]]:
     if rejected is None:
         return [("", task.answer(example))]
     return [("chosen", task.answer(example)), ("rejected", rejected)]
+
+
+def answers_think(task: Task, examples: Iterable[Example]) -> bool:
+    """Whether some answers that are learned begin with a thought, so that the model has to be asked to think."""
+    return any(has_thought(answer.content) for example in examples for _, answer in learned_answers(task, example))
 
 
 def check_pairs(split: Split, objective: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
-from burnish.errors import TrainingError
+from burnish.errors import TrainingError, at_place
 from burnish.models.chat import Chat
 from burnish.models.layout import Labelled, Span
 from burnish.records import Example, Message, Source
@@ -49,21 +49,34 @@ def encode(
     rows: list[Item] = []
     too_long: list[tuple[Source, int]] = []
     for number, example in enumerate(examples):
-        messages = task.messages(example, full=full)
-        if objective == "kto":
-            other = examples[(number + 1) % len(examples)]
-            items = _unpaired(example, messages, task, chat, task.answer(other))
-        elif objective == "sft":
-            items = [_item(example, [chat.render_turns(messages, task.answer(example), all_turns=turns == "all")])]
-        else:
-            pair = [task.answer(example), _rejected(task, example)]
-            items = [_item(example, [chat.render_turns(messages, answer) for answer in pair])]
+        beside = examples[(number + 1) % len(examples)]
+        with at_place(f"{example.source.file}:{example.source.line}"):
+            items = _items(example, beside, task, chat, full=full, objective=objective, turns=turns)
         longest = max(len(sequence.tokens) for item in items for sequence in item.sequences)
         if longest > max_length:
             too_long.append((example.source, longest))
         else:
             rows += items
     return Encoding(rows, too_long)
+
+
+def _items(
+    example: Example,
+    beside: Example,
+    task: Task,
+    chat: Chat,
+    *,
+    full: bool,
+    objective: ObjectiveName,
+    turns: Turns,
+) -> list[Item]:
+    messages = task.messages(example, full=full)
+    if objective == "kto":
+        return _unpaired(example, messages, task, chat, task.answer(beside))
+    if objective == "sft":
+        return [_item(example, [chat.render_turns(messages, task.answer(example), all_turns=turns == "all")])]
+    pair = [task.answer(example), _rejected(task, example)]
+    return [_item(example, [chat.render_turns(messages, answer) for answer in pair])]
 
 
 def _item(example: Example, sequences: Sequence[Labelled], *, desirable: bool = True) -> Item:

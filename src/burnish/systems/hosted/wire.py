@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -11,9 +10,9 @@ from email.utils import parsedate_to_datetime
 from typing import Any, Literal, NamedTuple
 
 from burnish.records import Json, Message
+from burnish.tasks.thoughts import without_thought
 
 CHARACTERS_PER_TOKEN = 4  # where an endpoint does not count; English, the usual rule of thumb
-_THINKING = re.compile(r"\A\s*<think>.*?</think>\s*", re.DOTALL)
 _TOO_LONG = (
     "context length", "context_length", "context window", "maximum context", "too long", "too many tokens",
     "reduce the length", "exceeds the model",
@@ -122,7 +121,7 @@ def read_reply(text: str, body: Mapping[str, Json], seconds: float) -> Reply:
         finish, content = "refused", str(refusal or content or "")
     if content is None and finish != "length":
         raise MalformedError("its message has no content")
-    answer = _THINKING.sub("", content or "")
+    answer = without_thought(content or "")
     usage = data.get("usage")
     numbers = usage if isinstance(usage, dict) else {}
     prompt, completion = _count(numbers.get("prompt_tokens")), _count(numbers.get("completion_tokens"))
