@@ -80,7 +80,17 @@ def test_oracle_prompts_are_those_without_thinking(name: str) -> None:
     assert Chat(tokenizer_of(name)).text([QUESTION], generation_prompt=True).rstrip() == wanted.rstrip()
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if name not in THINKING])
+@pytest.mark.parametrize("name", ["llama3_2", "gptoss"])
+def test_the_date_stands_still(name: str) -> None:
+    tokenizer = tokenizer_of(name)
+    assert "strftime_now" in tokenizer.chat_template
+    chat = Chat(tokenizer)
+    written = chat.text([Message("system", "Be brief."), QUESTION], generation_prompt=True)
+    assert "01 Jan 2025" in written or "2025-01-01" in written
+    assert any("today's date" in notice for notice in chat.notices)
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name not in (*THINKING, "llama3_2")])
 def test_templates_of_models_that_answer_at_once_stay_as_they_are(name: str) -> None:
     tokenizer = tokenizer_of(name)
     assert Chat(tokenizer).template == tokenizer.chat_template

@@ -14,10 +14,12 @@ from typing import Any, NamedTuple
 from burnish.errors import ModelError, TrainingError
 from burnish.models.layout import Labelled, Span
 from burnish.models.templates import (
+    DATE,
     PLAIN_TEMPLATE,
     PROBE,
     opening_as_answered,
     opens_as_it_answers,
+    with_fixed_date,
     without_thinking,
 )
 from burnish.records import Message
@@ -34,9 +36,10 @@ class Rendered(NamedTuple):
 class Chat:
     """A tokenizer with its chat template: renders prompts and answers.
 
-    template: of the adapter's training, taken as it is; None for the tokenizer's own, which is made to open an answer
-    as it writes one (models/templates.py), unless answers begin with thoughts (thinks). stop_ids: tokens that end a
-    turn. notices: what the user should know about the template. Raises ModelError when the template cannot be used.
+    template: of the adapter's training, taken as it is; None for the tokenizer's own, which is made to write one date
+    and to open an answer as it writes one (models/templates.py), the latter unless answers begin with thoughts
+    (thinks). stop_ids: tokens that end a turn. notices: what the user should know about the template.
+    Raises ModelError when the template cannot be used.
     """
 
     def __init__(
@@ -53,6 +56,10 @@ class Chat:
         if not self.template:
             self.template = PLAIN_TEMPLATE
             self.notices.append("the model has no chat template; a plain one with Input: and Answer: is used")
+        if template is None:
+            dated, self.template = self.template, with_fixed_date(self.template)
+            if dated != self.template:
+                self.notices.append(f"the chat template writes today's date: here it is always {DATE}")
         self._in_parts = self._wants_parts()
         self._folds_system = not self._accepts_system()
         if self._folds_system:

@@ -9,6 +9,9 @@ be asked with what it never saw.
 
 from __future__ import annotations
 
+import datetime
+import re
+
 # For base models that come without a template: roles as headings; the end of a turn is the model's end of text.
 PLAIN_TEMPLATE = (
     "{% for message in messages %}"
@@ -18,6 +21,14 @@ PLAIN_TEMPLATE = (
     "{% if add_generation_prompt %}{{ 'Answer: ' }}{% endif %}"
 )
 PROBE = "burnish-probe"  # a content that no template changes
+DATE = datetime.date(2025, 1, 1)  # that templates write in place of today's
+_TODAY = re.compile(r"""strftime_now\(\s*(["'])(.*?)\1\s*\)""")
+
+
+def with_fixed_date(template: str) -> str:
+    """The template with DATE in place of today's: else a model would be asked with another date than it was trained
+    with, and a run that is resumed the next day with two."""
+    return _TODAY.sub(lambda call: repr(DATE.strftime(call[2])), template)
 
 
 def without_thinking(template: str) -> str:
