@@ -12,7 +12,7 @@ from tokenizers import AddedToken
 
 from burnish.errors import TrainingError
 from burnish.models.chat import Chat
-from burnish.records import Message
+from burnish.records import Message, ToolCall
 from tiny import tiny_tokenizer
 
 FOLDER = Path(trl.__file__).parent / "chat_templates"
@@ -24,6 +24,7 @@ THINKING = (
     "deepseek_r1_distill", "deepseekv3", "glm4moe", "gptoss", "muse_glimmer", "nemotron_3_5_lightning",
     "nemotron_3_nano", "nemotron_3_super", "nemotron_3_ultra", "qwen3", "qwen3_5_think", "qwen3_6", "qwen3_8",
 )  # fmt: skip
+REWRITING = ("gptoss", "qwen3", "qwen3_5_nothink", "qwen3_5_think", "qwen3_6")
 QUESTION, ANSWER = Message("user", "What is 2 + 2?"), Message("assistant", "It is four.")
 THOUGHT = Message("assistant", "<think>\n2 and 2\n</think>\n\nIt is four.")
 
@@ -78,6 +79,46 @@ def test_oracle_prompts_are_those_without_thinking(name: str) -> None:
         turns, tokenize=False, add_generation_prompt=True, enable_thinking=False
     )
     assert Chat(tokenizer_of(name)).text([QUESTION], generation_prompt=True).rstrip() == wanted.rstrip()
+
+
+TALK = [Message("system", "SYSMARK"), Message("user", "USERONE"), Message("assistant", "ANSONE")]
+TOOLS = [
+    Message("user", "USERTWO"),
+    Message("assistant", "CALLTEXT", tool_calls=(ToolCall("CALLNAME", {"city": "ARGVALUE"}, "c1"),)),
+    Message("tool", "RESULTONE", name="CALLNAME", tool_call_id="c1"),
+    Message("tool", "RESULTTWO", name="CALLNAME", tool_call_id="c2"),
+]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_nothing_of_a_conversation_is_left_out(name: str) -> None:
+    """Nor with results of tools, for which some templates have no turn, and which others drop."""
+    chat = Chat(tokenizer_of(name))
+    for more in ([Message("user", "USERTWO")], TOOLS, [*TOOLS, Message("user", "USERTHREE")]):
+        messages = [*TALK, *more]
+        written = chat.text(messages, generation_prompt=True)
+        said = [message.content for message in messages]
+        assert [mark for mark in said if mark not in written] == []
+        assert sorted(said, key=written.index) == said
+        assert ("ARGVALUE" in written) == (len(more) > 1)
+        rendered = chat.render(messages, ANSWER)
+        assert rendered.tokens[: rendered.prompt_length] == chat.prompt(messages)
+        assert chat.decode(rendered.tokens[rendered.prompt_length :]).strip() == "It is four."
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_earlier_turns_are_learned_as_the_model_gave_them(name: str) -> None:
+    """In one sequence, or where a template rewrites them, such as to drop a thought, each in its own."""
+    chat = Chat(tokenizer_of(name))
+    messages = [*TALK, Message("user", "USERTWO")]
+    found = chat.render_apart(messages, ANSWER, all_turns=True)
+    assert len(found) == (2 if name in REWRITING else 1)
+    learned = [chat.decode(one.tokens[span.first : span.last]).strip() for one in found for span in one.spans]
+    assert learned == ["ANSONE", "It is four."]
+    first = found[0]
+    assert list(first.tokens[: first.spans[0].first]) == chat.prompt(messages[:2])
+    assert all(one.tokens[span.last - 1] in chat.stop_ids for one in found for span in one.spans)
+    assert chat.render_apart(messages, ANSWER) == (chat.render_turns(messages, ANSWER),)
 
 
 @pytest.mark.parametrize("name", ["llama3_2", "gptoss"])

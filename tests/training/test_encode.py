@@ -73,7 +73,7 @@ def test_which_turns_are_learned(turns, weight, expected):
     assert CHAT.tokenizer.decode(sequence.tokens).startswith(CHAT.text(prompt, generation_prompt=True))
 
 
-def test_a_template_that_rewrites_earlier_turns_is_refused():
+def test_where_a_template_rewrites_earlier_turns_each_is_an_item_of_its_own():
     template = (
         "{% for message in messages %}{{ '<s>' + message['role'] + '\n' }}"
         "{% if loop.last or message['role'] == 'user' %}{{ message['content'] }}{% else %}...{% endif %}"
@@ -82,9 +82,16 @@ def test_a_template_that_rewrites_earlier_turns_is_refused():
     )
     chat = Chat(CHAT.tokenizer, template=template)
     task = Generation("chat", "Answer.", None, ())
-    encode([conversation()], task, chat, full=False, max_length=500)
-    with pytest.raises(TrainingError, match="rewrites earlier turns"):
-        encode([conversation()], task, chat, full=False, max_length=500, turns="all")
+    assert len(encode([conversation()], task, chat, full=False, max_length=500).rows) == 1
+    rows = encode([conversation()], task, chat, full=False, max_length=500, turns="all").rows
+    [first], [second] = (row.sequences for row in rows)
+    learned = [
+        chat.tokenizer.decode(one.tokens[span.first : span.last]) for one in (first, second) for span in one.spans
+    ]
+    assert learned == ["dog</s>", "ran</s>"]
+    assert "..." not in chat.tokenizer.decode(first.tokens)
+    assert "..." in chat.tokenizer.decode(second.tokens)
+    assert rows[0].source == rows[1].source
 
 
 def test_objectives_with_pairs_need_a_rejected_answer():

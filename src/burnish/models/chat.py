@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 from burnish.errors import ModelError, TrainingError
@@ -31,6 +32,10 @@ class Rendered(NamedTuple):
     tokens: list[int]
     labelled: list[bool]
     prompt_length: int
+
+
+class RewritingError(TrainingError):
+    """The chat template writes a turn otherwise once others follow."""
 
 
 class Chat:
@@ -61,9 +66,11 @@ class Chat:
             if dated != self.template:
                 self.notices.append(f"the chat template writes today's date: here it is always {DATE}")
         self._in_parts = self._wants_parts()
-        self._folds_system = not self._accepts_system()
+        self._folds_system = self._folds_tools = False
+        self._folds_system = not self._writes(Message("system", PROBE), Message("user", "x"))
         if self._folds_system:
             self.notices.append("the chat template has no system turn; the instruction goes into the first user turn")
+        self._folds_tools = not self._writes(Message("user", "x"), Message("assistant", "y"), Message("tool", PROBE))
         as_it_is = thinks or template is not None
         after = self._around_an_answer()[2] if as_it_is else self._opening_as_answering()
         self.end_of_turn = self._end_of_turn(after)
@@ -77,6 +84,8 @@ class Chat:
         from jinja2 import TemplateError
 
         plain: list[Any] = [_plain(message) for message in messages]
+        if self._folds_tools:
+            plain = _fold_tools(plain)
         if self._folds_system:
             plain = _fold_system(plain)
         if self._in_parts:
@@ -119,29 +128,37 @@ class Chat:
         The answer is; the assistant's earlier turns are where their weight says so, without one where all_turns.
         Every learned turn includes its end of turn. Errors as for `render`.
         """
-        learned = [i for i, message in enumerate(messages) if _turn_weight(message, all_turns) > 0]
         tokens: list[int] = []
         spans: list[Span] = []
         written = ""
-        for i in [*learned, len(messages)]:
+        for i in [*_learned(messages, all_turns=all_turns), len(messages)]:
             before, turn = messages[:i], answer if i == len(messages) else messages[i]
             opened = self.text(before, generation_prompt=True)
             if not opened.startswith(written):
-                raise TrainingError(
+                raise RewritingError(
                     "the chat template rewrites earlier turns, so they cannot be labelled",
                     got=opened[-200:],
                     fix="use training.train_on: last",
                 )
             tokens += self.encode(opened[len(written) :])
-            closed = self.text([*before, turn], generation_prompt=False)
-            tail, rest = self._turn(opened, closed)
+            tail, written = self._turn(opened, self.text([*before, turn], generation_prompt=False))
             spans.append(Span(len(tokens), len(tokens) + len(tail)))
-            tokens += tail + ([] if i == len(messages) else rest)
-            written = closed
+            tokens += tail
         return Labelled(tuple(tokens), tuple(spans))
 
-    def _turn(self, opened: str, closed: str) -> tuple[list[int], list[int]]:
-        """Tokens of a turn with its end of turn, and those that the template writes behind it."""
+    def render_apart(
+        self, messages: Sequence[Message], answer: Message, *, all_turns: bool = False
+    ) -> tuple[Labelled, ...]:
+        """`render_turns`; where the template rewrites earlier turns, each learned turn as the answer to those before
+        it, as it was when the model gave it."""
+        try:
+            return (self.render_turns(messages, answer, all_turns=all_turns),)
+        except RewritingError:
+            earlier = [(messages[:i], messages[i]) for i in _learned(messages, all_turns=all_turns)]
+            return tuple(self.render_turns(_unlearned(given), turn) for given, turn in [*earlier, (messages, answer)])
+
+    def _turn(self, opened: str, closed: str) -> tuple[list[int], str]:
+        """Tokens of a turn with its end of turn, and the text up to there."""
         if not closed.startswith(opened):
             raise TrainingError(
                 "the chat template changes the prompt when the answer is added, so the answer cannot be labelled",
@@ -149,10 +166,15 @@ class Chat:
                 fix="give every answer a thought (<think>…</think>), or none; or use a template whose generation "
                 "prompt is the start of the assistant's turn",
             )
-        tail = self.encode(closed[len(opened) :])
-        end = next((i for i, token in enumerate(tail) if token in self.stop_ids), None)
+        text = closed[len(opened) :]
+        tail = self.encode(text)
         # Text after the end of turn (a newline, say) is never produced at inference: it carries no label.
-        return ([*tail, self.end_of_turn], []) if end is None else (tail[: end + 1], tail[end + 1 :])
+        end = next((i for i, token in enumerate(tail) if token in self.stop_ids), None)
+        if end is None:
+            return [*tail, self.end_of_turn], closed
+        marker = str(self.tokenizer.convert_ids_to_tokens(tail[end]))
+        before, found, _ = text.partition(marker)
+        return tail[: end + 1], opened + before + found
 
     def decode(self, tokens: Sequence[int]) -> str:
         """Text of generated tokens, special tokens left out."""
@@ -184,18 +206,11 @@ class Chat:
         except (TemplateError, TypeError):
             return False
 
-    def _accepts_system(self) -> bool:
-        from jinja2 import TemplateError
-
-        contents: list[Any] = [PROBE, "x"]
-        if self._in_parts:
-            contents = [[{"type": "text", "text": content}] for content in contents]
-        turns = [
-            {"role": role, "content": content} for role, content in zip(("system", "user"), contents, strict=True)
-        ]
+    def _writes(self, *messages: Message) -> bool:
+        """Whether the template writes the content that is PROBE."""
         try:
-            return PROBE in self._rendered(turns)
-        except TemplateError:
+            return PROBE in self.text(messages, generation_prompt=False)
+        except ModelError:
             return False
 
     def _rendered(self, turns: list[dict[str, Any]]) -> str:
@@ -249,6 +264,15 @@ class Chat:
         return int(self.tokenizer.eos_token_id)
 
 
+def _learned(messages: Sequence[Message], *, all_turns: bool) -> list[int]:
+    """Which of the turns before the answer are learned."""
+    return [i for i, message in enumerate(messages) if _turn_weight(message, all_turns) > 0]
+
+
+def _unlearned(messages: Sequence[Message]) -> list[Message]:
+    return [replace(message, weight=None) for message in messages]
+
+
 def _turn_weight(message: Message, all_turns: bool) -> float:
     """How much an earlier turn is learned: the assistant's alone, as its weight says."""
     if message.role != "assistant":
@@ -267,6 +291,20 @@ def _plain(message: Message) -> dict[str, str]:
         content = f"{content}\n{written}" if content else written
     role = "system" if message.role == "developer" else message.role
     return {"role": role, "content": content}
+
+
+def _fold_tools(messages: list[dict[str, str]]) -> list[dict[str, str]]:
+    """Results of tools as the user's turns; with a user's turn behind them as one."""
+    folded: list[dict[str, str]] = []
+    after_result = False
+    for message in messages:
+        result = message["role"] == "tool"
+        if after_result and message["role"] in ("tool", "user"):
+            folded[-1]["content"] += "\n\n" + message["content"]
+        else:
+            folded.append({"role": "user" if result else message["role"], "content": message["content"]})
+        after_result = result or (after_result and message["role"] == "user")
+    return folded
 
 
 def _fold_system(messages: list[dict[str, str]]) -> list[dict[str, str]]:

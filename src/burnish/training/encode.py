@@ -41,8 +41,9 @@ def encode(
     """Render every example as the objective needs it.
 
     sft: the answer after its prompt; turns "all" also learns the assistant's earlier turns (those of weight 0 never,
-    those of weight 1 always). dpo, orpo, simpo: chosen and rejected. kto: each answer, and beside it the answer of
-    another example to the same prompt, which estimates the KL divergence.
+    those of weight 1 always), each as an item of its own where the template rewrites them. dpo, orpo, simpo: chosen
+    and rejected. kto: each answer, and beside it the answer of another example to the same prompt, which estimates
+    the KL divergence.
     An example with a sequence of more than max_length tokens is left out whole, never cut: a cut answer would teach
     the model to stop in mid-sentence, or leave no label at all (trl #6668).
     """
@@ -74,7 +75,8 @@ def _items(
     if objective == "kto":
         return _unpaired(example, messages, task, chat, task.answer(beside))
     if objective == "sft":
-        return [_item(example, [chat.render_turns(messages, task.answer(example), all_turns=turns == "all")])]
+        sequences = chat.render_apart(messages, task.answer(example), all_turns=turns == "all")
+        return [_item(example, [sequence]) for sequence in sequences]
     pair = [task.answer(example), _rejected(task, example)]
     return [_item(example, [chat.render_turns(messages, answer) for answer in pair])]
 
