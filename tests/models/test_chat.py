@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tokenizers.processors import TemplateProcessing
 
 from burnish.errors import ModelError, TrainingError
 from burnish.models.chat import Chat
@@ -67,6 +68,16 @@ def test_no_template_falls_back_with_a_notice() -> None:
     assert "plain one" in chat.notices[0]
     rendered = chat.render([Message("system", "s"), Message("user", "a")], Message("assistant", "b"))
     assert tokenizer.decode(rendered.tokens) == "s\n\nInput: a\n\nAnswer: b</s>"
+
+
+def test_a_base_model_gets_the_first_token_that_it_was_pretrained_with() -> None:
+    tokenizer = tiny_tokenizer()
+    tokenizer.chat_template = None
+    start = ("<s>", tokenizer.bos_token_id)
+    tokenizer.backend_tokenizer.post_processor = TemplateProcessing(single="<s> $A", special_tokens=[start])
+    assert tokenizer.encode("x")[0] == tokenizer.bos_token_id
+    rendered = Chat(tokenizer).render([Message("user", "a")], Message("assistant", "b"))
+    assert tokenizer.decode(rendered.tokens) == "<s>Input: a\n\nAnswer: b</s>"
 
 
 def test_system_turn_is_folded_where_the_template_refuses_it() -> None:

@@ -59,7 +59,7 @@ class Chat:
         self.notices: list[str] = []
         self.template: str = template or tokenizer.chat_template or ""
         if not self.template:
-            self.template = PLAIN_TEMPLATE
+            self.template = ("{{ bos_token }}" if self._begins_texts() else "") + PLAIN_TEMPLATE
             self.notices.append("the model has no chat template; a plain one with Input: and Answer: is used")
         if template is None:
             dated, self.template = self.template, with_fixed_date(self.template)
@@ -190,6 +190,11 @@ class Chat:
         cut = bare.find("\x00")
         head = rendered[:first] if first > 0 else ""
         return head.strip() if cut >= 0 and len(head) > 2 * len(bare[:cut]) + 20 else None
+
+    def _begins_texts(self) -> bool:
+        """Whether the tokenizer puts its first token in front of a text, as the model was pretrained."""
+        first = self.tokenizer.bos_token_id
+        return first is not None and list(self.tokenizer.encode("x"))[:1] == [first]
 
     def _wants_parts(self) -> bool:
         """Whether the template leaves out contents that are texts: those of models that see images take parts."""
