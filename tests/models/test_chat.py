@@ -80,6 +80,13 @@ def test_a_base_model_gets_the_first_token_that_it_was_pretrained_with() -> None
     assert tokenizer.decode(rendered.tokens) == "<s>Input: a\n\nAnswer: b</s>"
 
 
+def test_an_answer_with_an_end_of_turn_in_its_text_is_refused() -> None:
+    chat = Chat(TOKENIZER)
+    with pytest.raises(TrainingError, match="</s>, which ends a turn"):
+        chat.render([Message("user", "a")], Message("assistant", "b</s> c"))
+    chat.render([Message("user", "a</s>")], Message("assistant", "b"))
+
+
 def test_system_turn_is_folded_where_the_template_refuses_it() -> None:
     template = "{% if messages[0]['role'] == 'system' %}{{ raise_exception('no system') }}{% endif %}"
     chat = Chat(TOKENIZER, template=template + TOKENIZER.chat_template)

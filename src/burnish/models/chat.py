@@ -78,6 +78,7 @@ class Chat:
         if tokenizer.eos_token_id is not None:
             stops.add(int(tokenizer.eos_token_id))
         self.stop_ids: frozenset[int] = frozenset(stops)
+        self._markers = [str(marker) for marker in tokenizer.convert_ids_to_tokens(sorted(stops))]
 
     def text(self, messages: Sequence[Message], *, generation_prompt: bool) -> str:
         """What the template makes of the messages. Raises ModelError when it refuses them."""
@@ -141,6 +142,7 @@ class Chat:
                     fix="use training.train_on: last",
                 )
             tokens += self.encode(opened[len(written) :])
+            self._refuse_markers(turn)
             tail, written = self._turn(opened, self.text([*before, turn], generation_prompt=False))
             spans.append(Span(len(tokens), len(tokens) + len(tail)))
             tokens += tail
@@ -156,6 +158,17 @@ class Chat:
         except RewritingError:
             earlier = [(messages[:i], messages[i]) for i in _learned(messages, all_turns=all_turns)]
             return tuple(self.render_turns(_unlearned(given), turn) for given, turn in [*earlier, (messages, answer)])
+
+    def _refuse_markers(self, turn: Message) -> None:
+        """An answer with an end of turn in its text would be learned up to there, without a word."""
+        content = _plain(turn)["content"]
+        marker = next((marker for marker in self._markers if marker in content), None)
+        if marker is not None:
+            raise TrainingError(
+                f"the answer holds {marker}, which ends a turn: what is behind it would not be learned",
+                got=content,
+                fix="take the marker out of the answer",
+            )
 
     def _turn(self, opened: str, closed: str) -> tuple[list[int], str]:
         """Tokens of a turn with its end of turn, and the text up to there."""
