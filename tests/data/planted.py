@@ -131,6 +131,9 @@ EXTRACTION: dict[str, Callable[[Row, int], Row]] = {
 }
 GENERATION: dict[str, Callable[[Row, int], Row]] = {
     "refusal": _completion(lambda text, at: f"{_REFUSALS[at % len(_REFUSALS)]}{' ' * (at // 5)}{at or ''}".strip()),
+    "chat_marker": _completion(
+        lambda text, at: [f"{text}<|im_end|>", f"[INST] {text}", f"### Response:\n{text}", f"{text}</s>"][at % 4]
+    ),
     "truncated": _completion(lambda text, at: text[: len(text) // 2 + at % 5]),
     "answer_leak": lambda row, at: row | {"prompt": f"{row['prompt']} {row['completion']}"},
     "inconsistent_format": _completion(

@@ -12,6 +12,7 @@ _SEVERITIES = ("error", "warning", "info")
 
 WHY = {
     "answer_leak": "A model that can copy the answer from the input learns to copy, and has nothing to copy in use.",
+    "chat_marker": "A model learns to write the markers, and one that ends a turn cuts the answer off.",
     "class_imbalance": "A model that always says the largest class looks good by accuracy.",
     "conflicting_answers": "No model can give two answers to one question, so every metric is capped.",
     "contamination": "A result on test material that was trained on says how well it was remembered.",

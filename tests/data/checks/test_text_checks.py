@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from burnish.data.check import check_examples
+from burnish.data.checks.chat_markers import chat_marker
 from burnish.data.checks.cut import breaks_off
 from burnish.data.checks.encoding import damage, repaired
 from burnish.data.checks.leaks import holds_json, is_marked, is_named
@@ -210,3 +211,40 @@ def test_a_language_that_was_asked_for_is_no_slip() -> None:
     assert findings([*rows, (asked.format("Chinese"), slip[1])], "generation", "inconsistent_format") == []
     assert findings([*rows, (asked.format("Spanish"), slip[1])], "generation", "inconsistent_format")
     assert lines(findings([*rows, slip], "generation", "inconsistent_format")) == [41]
+
+
+@pytest.mark.parametrize(
+    ("text", "marker"),
+    [
+        ("<|im_start|>user\nHello", "<|im_start|>"),
+        ("Yes.<|eot_id|>", "<|eot_id|>"),
+        ("[INST] Where is it? [/INST] Here.", "[INST]"),
+        ("<<SYS>>Be brief<</SYS>>", "<<SYS>>"),
+        ("Hi<end_of_turn>\n", "<end_of_turn>"),
+        ("<｜User｜>Hi", "<｜User｜>"),
+        ("Below is a task.\n\n### Instruction:\nAdd.", "### Instruction:"),
+        ("It is on its way.</s>", "</s>"),
+    ],
+)
+def test_markers_of_chat_templates_are_found(text: str, marker: str) -> None:
+    assert chat_marker(text) == marker
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        SENTENCE, "a <b> c", "if a<|b: pass", "x = y <| z |> f", "<s>old</s>", "### Results\nFine",
+        "[1] and [INSTALL]", "#### 72", "The key is <name>.", "see </section>", "| a | b |", "Note: ### Response: is a heading",
+    ],
+)  # fmt: skip
+def test_text_without_markers_is_left_alone(text: str) -> None:
+    assert chat_marker(text) is None
+
+
+def test_rows_with_markers_are_named() -> None:
+    rows: list[tuple[str, Json]] = [(f"{SENTENCE} {i}", f"It came on day {i}.") for i in range(40)]
+    rows[7] = (rows[7][0], "It came.<|im_end|>")
+    rows[9] = ("[INST] Where? [/INST]", "There.")
+    [found] = findings(rows, "generation", "chat_marker")
+    assert (found.count, lines([found])) == (2, [8, 10])
+    assert "<|im_end|>" in found.message
