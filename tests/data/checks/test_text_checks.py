@@ -234,7 +234,8 @@ def test_markers_of_chat_templates_are_found(text: str, marker: str) -> None:
     "text",
     [
         SENTENCE, "a <b> c", "if a<|b: pass", "x = y <| z |> f", "<s>old</s>", "### Results\nFine",
-        "[1] and [INSTALL]", "#### 72", "The key is <name>.", "see </section>", "| a | b |", "Note: ### Response: is a heading",
+        "[1] and [INSTALL]", "#### 72", "The key is <name>.", "see </section>", "| a | b |",
+        "Note: ### Response: is a heading",
     ],
 )  # fmt: skip
 def test_text_without_markers_is_left_alone(text: str) -> None:
