@@ -12,6 +12,7 @@ from burnish.data.strict_json import kind_of, parse_json
 from burnish.data.turns import BadFieldError, Tools, decoded, finding, nearest, read_tool_calls
 from burnish.errors import MISSING, ConfigError
 from burnish.records import Json, Kind
+from burnish.thoughts import has_thought
 
 Check = Callable[[Json, str], None]
 
@@ -39,6 +40,9 @@ def read_target(
     if value is None or (isinstance(value, str) and not value.strip()):
         what = "the row is unlabelled: the field is " + ("null" if value is None else "empty")
         raise BadFieldError(field, what, value, _UNLABELLED, "empty_field")
+    if kind != "generation" and isinstance(value, str) and has_thought(value):
+        what = f"the answer begins with a thought, and answers of kind {kind} are learned without"
+        raise BadFieldError(field, what, value, "Take the thought out, or use kind: generation.")
     with finding("invalid_tool_call" if kind == "tool_calling" else "schema_violation"):
         if kind == "classification":
             return _label(value, field, labels)

@@ -17,6 +17,7 @@ from burnish.data.fingerprint import canonical
 from burnish.data.strict_json import BadJsonError, kind_of, parse_json
 from burnish.errors import MISSING, shorten
 from burnish.records import Json, Message, Role, ToolCall
+from burnish.thoughts import has_thought, with_thought
 
 Tools = tuple[Mapping[str, Json], ...]
 
@@ -142,11 +143,7 @@ def _refuse_unknown(item: Mapping[str, Json], known: Collection[str], place: str
     for key, value in item.items():
         if key in known or value is None:
             continue
-        if key in _REASONING:
-            fix = "Put it into the content as the model's chat template writes it, such as <think>…</think> before "
-            fix += "the answer; or remove it, to train on answers alone."
-        else:
-            fix = f"Remove it, so that nothing is dropped in silence.{nearest(key, sorted(known))}"
+        fix = f"Remove it, so that nothing is dropped in silence.{nearest(key, sorted(known))}"
         raise BadFieldError(f"{place}.{key}", f"{whose} has no such key", value, fix)
 
 
@@ -154,7 +151,7 @@ def _read_message(item: Json, place: str) -> Message:
     if not isinstance(item, dict):
         what = f"a message must be an object, this is {kind_of(item)}"
         raise BadFieldError(place, what, item, 'Write {"role": "user", "content": …}.')
-    _refuse_unknown(item, _MESSAGE_KEYS, place, "a message")
+    _refuse_unknown(item, _MESSAGE_KEYS | _REASONING, place, "a message")
     if item.get("refusal") is not None:
         fix = "Move the refusal's text to content."
         raise BadFieldError(f"{place}.refusal", "refusals are not read", item["refusal"], fix)
@@ -169,14 +166,34 @@ def _read_message(item: Json, place: str) -> Message:
     if content is None and not calls:
         what = "the turn has no content"
         raise BadFieldError(f"{place}.content", what, content if "content" in item else MISSING, "Write its text.")
+    text = "" if content is None else text_of(content, f"{place}.content")
     return Message(
         role=role,
-        content="" if content is None else text_of(content, f"{place}.content"),
+        content=_with_reasoning(item, role, text, place),
         tool_calls=calls,
         name=_string(item, "name", place),
         tool_call_id=_string(item, "tool_call_id", place),
         weight=turn_weight(item.get("weight"), role, f"{place}.weight"),
     )
+
+
+def _with_reasoning(item: Mapping[str, Json], role: Role, text: str, place: str) -> str:
+    """The content with the reasoning that stands beside it in front, as models write it."""
+    found = [key for key in sorted(_REASONING) if item.get(key) not in (None, "")]
+    if not found:
+        return text
+    key, value = found[0], item[found[0]]
+    field = f"{place}.{key}"
+    if not isinstance(value, str):
+        raise BadFieldError(
+            field, f"reasoning must be text, this is {kind_of(value)}", value, "Write it as a string."
+        )
+    if role != "assistant":
+        raise BadFieldError(field, f"a {role} turn has no reasoning", value, "Move it to the assistant's turn.")
+    if len(found) > 1 or has_thought(text):
+        beside = f"{found[1]} beside it" if len(found) > 1 else "a thought in the content"
+        raise BadFieldError(field, f"there is reasoning twice, with {beside}", value, "Keep one of them.")
+    return with_thought(value, text)
 
 
 def _role(item: Mapping[str, Json], place: str) -> Role:

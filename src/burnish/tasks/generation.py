@@ -14,7 +14,7 @@ from burnish.records import Constraint, Example, Json, Kind, Message, Parsed
 from burnish.tasks.base import Floats, Metric
 from burnish.tasks.metrics import CountMetric, divide, mean_metric, rate_metric
 from burnish.tasks.prompts import conversation
-from burnish.tasks.thoughts import is_cut_thought, without_thought
+from burnish.thoughts import is_cut_thought, without_thought
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from typing import Any
 from burnish.errors import ConfigError
 from burnish.records import Example, Parsed
 from burnish.tasks.metrics import CountMetric, mean_metric
-from burnish.tasks.thoughts import without_thought
+from burnish.thoughts import without_thought
 
 _WHERE = "goal.metric"
 

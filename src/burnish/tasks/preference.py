@@ -23,7 +23,7 @@ from burnish.tasks.base import Metric, Task
 from burnish.tasks.length_control import length_controlled_win_rate
 from burnish.tasks.metrics import rate_metric
 from burnish.tasks.prompts import conversation
-from burnish.tasks.thoughts import has_thought
+from burnish.thoughts import has_thought
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from email.utils import parsedate_to_datetime
 from typing import Any, Literal, NamedTuple
 
 from burnish.records import Json, Message
-from burnish.tasks.thoughts import without_thought
+from burnish.thoughts import without_thought
 
 CHARACTERS_PER_TOKEN = 4  # where an endpoint does not count; English, the usual rule of thumb
 _TOO_LONG = (

@@ -8,6 +8,11 @@ _OPENS = re.compile(r"\s*<think>")
 _THOUGHT = re.compile(r"\A\s*<think>.*?</think>\s*", re.DOTALL)
 
 
+def with_thought(thought: str, answer: str) -> str:
+    """An answer with its thought in front, as reasoning models write it."""
+    return f"<think>\n{thought.strip()}\n</think>\n\n{answer}"
+
+
 def has_thought(text: str) -> bool:
     """Whether a text begins with a thought."""
     return _OPENS.match(text) is not None
