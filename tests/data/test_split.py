@@ -101,6 +101,17 @@ def test_order_does_not_matter(rows: list[Example], shares: tuple[float, float],
     assert one.sealed_hash == two.sealed_hash
 
 
+def test_a_validation_of_so_many_rows_leaves_one_for_the_test() -> None:
+    """Ten copies and two other inputs: five rows of validation would be both of these."""
+    rows = [make("t0", "a", None, line) for line in range(10)] + [
+        make("t1", "a", None, 10),
+        make("t2", "a", None, 11),
+    ]
+    split = split_examples(rows, validation=5, test=0.2, seed=1, stratum=label_of)
+    assert sorted(len(getattr(split, name)) for name in PARTS) == [1, 1, 10]
+    assert len(split.train) == 10
+
+
 @given(old=st.integers(30, 300), new=st.integers(1, 300), seed=st.integers(0, 50), joins=st.booleans())
 @settings(max_examples=60, deadline=None)
 def test_added_rows_move_nothing(old: int, new: int, seed: int, joins: bool) -> None:

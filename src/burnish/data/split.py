@@ -252,7 +252,7 @@ class _Presence:
 def _repair(units: Sequence[_Unit], *, validation: float, test: float) -> None:
     """Give every label with enough units one in test and one in train, and the whole one in each part asked for.
 
-    Parts given as counts stay as they are.
+    Parts given as counts stay as they are, but for a validation without which there would be no test.
     """
     presence = _Presence(units)
     open_parts: list[Part] = []
@@ -266,7 +266,8 @@ def _repair(units: Sequence[_Unit], *, validation: float, test: float) -> None:
     )
     for label in (*labels, None):
         if 0 < test < 1:
-            presence.ensure(label, "test", ["train", *(part for part in open_parts if part == "validation")])
+            gives = label is None or "validation" in open_parts
+            presence.ensure(label, "test", ["train", "validation"] if gives else ["train"])
         presence.ensure(label, "train", open_parts)
         if label is None and 0 < validation < 1:
             presence.ensure(label, "validation", ["train", *(part for part in open_parts if part == "test")])
