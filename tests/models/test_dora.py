@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import copy
-
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from peft import LoraConfig, get_peft_model
+from test_fused_layers import TOKENS, outcome, unfused
 
 from burnish.models import dora as dora_module
 from burnish.models.adapters import attach_adapter
@@ -16,8 +15,6 @@ from burnish.models.dora import RowNorms, scaled
 from burnish.models.lora_linear import fuse_lora
 from tiny import tiny_model
 from tiny_families import TINY
-
-TOKENS = torch.randint(3, 304, (2, 19), generator=torch.Generator().manual_seed(2))
 
 
 def adapted(family="llama", dtype=torch.float32, **options):
@@ -37,20 +34,6 @@ def adapted(family="llama", dtype=torch.float32, **options):
     return model.train()
 
 
-def by_peft(model):
-    model = copy.deepcopy(model)
-    for module in model.modules():
-        module.__dict__.pop("forward", None)
-    return model
-
-
-def outcome(model):
-    model.zero_grad(set_to_none=True)
-    logits = model(TOKENS).logits
-    torch.nn.functional.cross_entropy(logits.flatten(0, 1).float(), TOKENS.flatten()).backward()
-    return logits.detach(), {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
-
-
 def far(found, wanted):
     """Distance of all gradients together, relative to the wanted ones'."""
     assert found.keys() == wanted.keys()
@@ -64,7 +47,7 @@ def test_oracle_peft(family, checkpointing):
     model = adapted(family)
     if checkpointing:
         model.activation_checkpointing_enable()
-    found, wanted = outcome(model), outcome(by_peft(model))
+    found, wanted = outcome(model), outcome(unfused(model))
     torch.testing.assert_close(found[0], wanted[0], rtol=1e-5, atol=1e-5)
     assert far(found[1], wanted[1]) < 1e-5
     assert sum("magnitude" in name for name in wanted[1]) >= 3 * 4
@@ -74,8 +57,8 @@ def test_bfloat16_is_as_near_to_exact_numbers_as_peft_which_computes_in_float32(
     ours = theirs = 0.0
     for family in ("llama", "llama with biases", "qwen3"):
         model = adapted(family, torch.bfloat16)
-        exact = outcome(by_peft(model).double())
-        for name, each in (("ours", model), ("theirs", by_peft(model))):
+        exact = outcome(unfused(model).double())
+        for name, each in (("ours", model), ("theirs", unfused(model))):
             logits, gradients = outcome(each)
             error = float((logits.double() - exact[0]).norm() / exact[0].norm()) + far(gradients, exact[1])
             ours, theirs = (ours + error, theirs) if name == "ours" else (ours, theirs + error)
@@ -159,10 +142,10 @@ def test_norms_stay_between_passes_that_train(monkeypatch):
             if "lora_B" in name:
                 parameter.data.mul_(2)  # as 8-bit optimizers write: no version tells of it
     model.eval()
-    torch.testing.assert_close(logits(), by_peft(model)(TOKENS).logits.detach(), rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(logits(), unfused(model)(TOKENS).logits.detach(), rtol=1e-5, atol=1e-5)
     with torch.no_grad():
         model.base_model.model.model.layers[1].mlp.down_proj.lora_A["default"].weight.mul_(3)
-    torch.testing.assert_close(logits(), by_peft(model)(TOKENS).logits.detach(), rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(logits(), unfused(model)(TOKENS).logits.detach(), rtol=1e-5, atol=1e-5)
 
 
 def test_an_adapter_that_comes_later():
@@ -175,7 +158,7 @@ def test_an_adapter_that_comes_later():
             torch.nn.init.normal_(parameter, std=0.1, generator=torch.Generator().manual_seed(len(name)))
     for active in ("later", "default", "later"):
         model.set_adapter(active)
-        found, wanted = outcome(model), outcome(by_peft(model))
+        found, wanted = outcome(model), outcome(unfused(model))
         torch.testing.assert_close(found[0], wanted[0], rtol=1e-5, atol=1e-5)
         assert far(found[1], wanted[1]) < 1e-5
 

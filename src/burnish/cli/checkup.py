@@ -127,8 +127,10 @@ def _torch() -> Iterator[Check]:
     if found.native_bf16:
         yield Check("bfloat16", f"native; dtype: auto means {found.dtype}")
     else:
-        advice = "training takes about 4 to 6 times as long as with AVX512-BF16, AMX or a GPU"
-        advice = "training.dtype: float16 is several times as fast on this GPU" if found.gpu else advice
+        if found.gpu:
+            advice = "training.dtype: float16 is several times as fast on this GPU"
+        else:
+            advice = "training takes about 4 to 6 times as long as with AVX512-BF16, AMX or a GPU"
         yield Check("bfloat16", f"not native; dtype: auto means {found.dtype}", "warn", advice)
 
 

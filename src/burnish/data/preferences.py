@@ -19,7 +19,7 @@ from typing import Literal, NamedTuple
 from burnish.data.prompts import alpaca_turns, has_roles, listed, prompt_turns, system_turns
 from burnish.data.strict_json import kind_of
 from burnish.data.targets import answer_text
-from burnish.data.turns import BadFieldError, decoded, nearest, read_messages, read_sharegpt
+from burnish.data.turns import BadFieldError, decoded, nearest, read_messages, read_sharegpt, refuse_unknown
 from burnish.errors import MISSING
 from burnish.records import Json, Message
 
@@ -238,10 +238,7 @@ def _openai(values: Mapping[str, Json]) -> Taken:
         fix = "Remove them, or describe the tools in a system turn."
         raise BadFieldError(f"{column}.tools", "preference rows with tools are not read", MISSING, fix)
     known = ("messages", "tools", "parallel_tool_calls")
-    unknown = [key for key, value in given.items() if key not in known and value is not None]
-    if unknown:
-        fix = f"Remove it, so that nothing is dropped in silence.{nearest(unknown[0], known)}"
-        raise BadFieldError(f"{column}.{unknown[0]}", "the input has no such key", given[unknown[0]], fix)
+    refuse_unknown(given, known, column, "the input")
     prompt = read_messages(given["messages"], f"{column}.messages")
     target = {"chosen": _answer(values, preferred), "rejected": _answer(values, other)}
     return Taken(prompt, target, preferred, f"{column}.messages")

@@ -139,7 +139,8 @@ def read_messages(value: Json, field: str) -> tuple[Message, ...]:
     return made
 
 
-def _refuse_unknown(item: Mapping[str, Json], known: Collection[str], place: str, whose: str) -> None:
+def refuse_unknown(item: Mapping[str, Json], known: Collection[str], place: str, whose: str) -> None:
+    """Raise BadFieldError for a key with a value that is none of the known ones; whose: "a message"."""
     for key, value in item.items():
         if key in known or value is None:
             continue
@@ -151,7 +152,7 @@ def _read_message(item: Json, place: str) -> Message:
     if not isinstance(item, dict):
         what = f"a message must be an object, this is {kind_of(item)}"
         raise BadFieldError(place, what, item, 'Write {"role": "user", "content": …}.')
-    _refuse_unknown(item, _MESSAGE_KEYS | _REASONING, place, "a message")
+    refuse_unknown(item, _MESSAGE_KEYS | _REASONING, place, "a message")
     if item.get("refusal") is not None:
         fix = "Move the refusal's text to content."
         raise BadFieldError(f"{place}.refusal", "refusals are not read", item["refusal"], fix)
@@ -271,7 +272,7 @@ def _sharegpt_turn(item: Json, place: str) -> Message:
     if not isinstance(item, dict):
         what = f"a turn must be an object, this is {kind_of(item)}"
         raise BadFieldError(place, what, item, 'Write {"from": "human", "value": …}.')
-    _refuse_unknown(item, _SHAREGPT_KEYS, place, "a turn")
+    refuse_unknown(item, _SHAREGPT_KEYS, place, "a turn")
     sender = item.get("from")
     role = SHAREGPT_ROLES.get(sender) if isinstance(sender, str) else None
     if role is None:

@@ -211,18 +211,18 @@ class Chat:
 
     def _wants_parts(self) -> bool:
         """Whether the template leaves out contents that are texts: those of models that see images take parts."""
+        return not self._shows(PROBE) and self._shows([{"type": "text", "text": PROBE}])
+
+    def _shows(self, content: Any) -> bool:
+        """Whether the template writes a content that holds PROBE."""
         from jinja2 import TemplateError
 
+        turns = [{"role": "user", "content": content}]
         try:
-            written = self._rendered([{"role": "user", "content": PROBE}])
-        except (TemplateError, TypeError):
-            written = ""
-        if PROBE in written:
-            return False
-        try:
-            return PROBE in self._rendered([{"role": "user", "content": [{"type": "text", "text": PROBE}]}])
+            text = self.tokenizer.apply_chat_template(turns, chat_template=self.template, tokenize=False)
         except (TemplateError, TypeError):
             return False
+        return PROBE in str(text)
 
     def _writes(self, *messages: Message) -> bool:
         """Whether the template writes the content that is PROBE."""
@@ -230,9 +230,6 @@ class Chat:
             return PROBE in self.text(messages, generation_prompt=False)
         except ModelError:
             return False
-
-    def _rendered(self, turns: list[dict[str, Any]]) -> str:
-        return str(self.tokenizer.apply_chat_template(turns, chat_template=self.template, tokenize=False))
 
     def _around_an_answer(self) -> tuple[str, str, str]:
         """A question's generation prompt; and once it is answered, what stands before and behind the answer."""
@@ -249,9 +246,9 @@ class Chat:
 
     def _opening_as_answering(self) -> str:
         """See to it that the template opens a turn as it writes answers; what stands behind an answer."""
-        quiet = without_thinking(self.template)
-        for template in (self.template, quiet, opening_as_answered(quiet, in_parts=self._in_parts)):
-            changed, self.template = template != self.template, template
+        given, quiet = self.template, without_thinking(self.template)
+        for template in (given, quiet, opening_as_answered(quiet, in_parts=self._in_parts)):
+            self.template = template
             opened, before, after = self._around_an_answer()
             if opens_as_it_answers(opened, before):
                 break
@@ -261,7 +258,7 @@ class Chat:
                 got=before[-200:],
                 fix="give the model a chat template whose generation prompt is the start of the assistant's turn",
             )
-        if changed:
+        if self.template != given:
             self.notices.append(
                 f"prompts end with {before[-40:]!r}, as the chat template writes it in front of an answer without a "
                 "thought: the model answers at once"

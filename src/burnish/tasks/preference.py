@@ -105,7 +105,12 @@ def learned_answers(task: Task, example: Example) -> list[tuple[str, Message]]:
 
 
 def answers_think(task: Task, examples: Iterable[Example]) -> bool:
-    """Whether some answers that are learned begin with a thought, so that the model has to be asked to think."""
+    """Whether some answers that are learned begin with a thought, so that the model has to be asked to think.
+
+    Those of other kinds than text never do (data/targets.py), and are not written out to look.
+    """
+    if task.kind not in ("generation", "preference"):
+        return False
     return any(has_thought(answer.content) for example in examples for _, answer in learned_answers(task, example))
 
 
