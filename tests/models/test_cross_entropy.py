@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 
 from burnish.models import cross_entropy
 from burnish.models.cross_entropy import linear_cross_entropy
+from burnish.models.packed import PackedWeight
+from burnish.models.padding import rounded_size
 
 
 def oracle(hidden, weight, targets):
@@ -72,3 +74,39 @@ def test_bfloat16_takes_its_sums_in_float32():
     assert half.grad.dtype == torch.bfloat16
     expected = oracle(hidden.bfloat16().float(), weight.bfloat16().float(), targets)
     torch.testing.assert_close(losses, expected, rtol=2e-2, atol=2e-2)
+
+
+@pytest.mark.parametrize("rows", [1, 8, 37, 100])
+def test_frozen_heads_multiply_parts_of_few_sizes(rows, monkeypatch):
+    """Rows are added for it that no loss and no gradient shows."""
+    hidden, weight, targets, upstream = made(rows, 1100, 0, width=64)
+    monkeypatch.setattr(cross_entropy, "CHUNK_ELEMENTS", 44 * 1100)
+    sizes = []
+
+    class Watched(PackedWeight):
+        def times(self, rows, *rest):
+            sizes.append(len(rows))
+            return super().times(rows, *rest)
+
+    ours, theirs = hidden.clone().requires_grad_(), hidden.clone().requires_grad_()
+    losses = linear_cross_entropy(ours, weight, targets, Watched())
+    (losses * upstream).sum().backward()
+    expected = oracle(theirs, weight, targets)
+    (expected * upstream).sum().backward()
+    torch.testing.assert_close(losses, expected, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(ours.grad, theirs.grad, rtol=1e-4, atol=1e-5)
+    assert len(set(sizes)) == 1
+    assert rounded_size(sizes[0]) == sizes[0]
+    assert sum(sizes) < rows + 8 * len(sizes)
+
+
+@given(st.integers(0, 10**6))
+def test_rounded_sizes_are_few_and_near(rows):
+    size = rounded_size(rows)
+    assert rounded_size(size) == size
+    assert rows <= size <= max(rows + 7, rows * 17 / 16)
+    assert rounded_size(rows + 1) >= size
+
+
+def test_sixteen_sizes_between_powers_of_two():
+    assert len({rounded_size(rows) for rows in range(513, 1025)}) == 16

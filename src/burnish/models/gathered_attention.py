@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from burnish.models.layout import Node, Tree, ranges_before
+from burnish.models.padding import rounded_size
 
 MOST_COPIES = 2.0  # keys that all nodes see, over the tokens there are; above, blocks that share them are faster
 LEAST_FILLED = 0.7  # share of a group's scores that are of tokens
@@ -41,13 +42,13 @@ class Gathering:
 
     take [B, T], seen [B, S]: packed places of queries and of the keys that they may see, the first of the node where
     padded; real [B, T]: which queries are tokens, and padded [B, 1, T, 1]: which are not, None when all are;
-    may [B, T, S]: which keys each query sees. N: packed tokens.
+    may [B, T, S]: which keys each query sees. N: packed tokens, padding included.
     """
 
-    def __init__(self, nodes: Sequence[Node], tree: Tree, like: Tensor) -> None:
-        self.B, self.N = len(nodes), len(tree.tokens)
-        self.T = max(node.end - node.start for node in nodes)
-        self.S = max(node.depth + node.end - node.start for node in nodes)
+    def __init__(self, nodes: Sequence[Node], tree: Tree, like: Tensor, size: int) -> None:
+        self.B, self.N = len(nodes), size
+        self.T = rounded_size(max(node.end - node.start for node in nodes))
+        self.S = rounded_size(max(node.depth + node.end - node.start for node in nodes))
         take = [[*range(n.start, n.end), *[n.start] * (self.T - n.end + n.start)] for n in nodes]
         ranges = [(*ranges_before(tree, n), (n.start, n.end)) for n in nodes]
         seen = [[place for start, end in row for place in range(start, end)] for row in ranges]
@@ -90,15 +91,16 @@ class Gathering:
         )
 
 
-def gather(tree: Tree, like: Tensor, most: int) -> tuple[Gathering, ...]:
+def gather(tree: Tree, like: Tensor, most: int, size: int) -> tuple[Gathering, ...]:
     """The gatherings of a tree; none where copying keys would not pay.
 
-    most: scores of a gathering, for one head. Masks get the number format and device of `like`.
+    most: scores of a gathering, for one head. size: packed tokens, padding included. Masks get the number format and
+    device of `like`.
     """
     copies = sum(node.depth + node.end - node.start for node in tree.nodes)
     if copies > MOST_COPIES * len(tree.tokens):
         return ()
-    return tuple(Gathering(group, tree, like) for group in grouped_nodes(tree.nodes, most))
+    return tuple(Gathering(group, tree, like, size) for group in grouped_nodes(tree.nodes, most))
 
 
 def grouped_nodes(nodes: Sequence[Node], most: int) -> list[list[Node]]:
@@ -123,10 +125,13 @@ def grouped_nodes(nodes: Sequence[Node], most: int) -> list[list[Node]]:
 
 
 def gathered_attention(
-    query: Tensor, key: Tensor, value: Tensor, gatherings: tuple[Gathering, ...], scaling: float
+    query: Tensor, key: Tensor, value: Tensor, gatherings: tuple[Gathering, ...], tokens: int, scaling: float
 ) -> Tensor:
-    """query [1, H, N, D]; key, value [1, K, N, D] with H a multiple of K; returns [1, N, H, D]."""
-    out: Tensor = _GatheredAttention.apply(query, key, value, gatherings, scaling)  # type: ignore[no-untyped-call]
+    """query [1, H, N, D]; key, value [1, K, N, D] with H a multiple of K; returns [1, N, H, D].
+
+    What lies behind the first `tokens` is padding: 0 in the result.
+    """
+    out: Tensor = _GatheredAttention.apply(query, key, value, gatherings, tokens, scaling)  # type: ignore[no-untyped-call]
     return out
 
 
@@ -135,18 +140,24 @@ class _GatheredAttention(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, query: Tensor, key: Tensor, value: Tensor, gatherings: tuple[Gathering, ...], scaling: float
+        ctx: Any,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        gatherings: tuple[Gathering, ...],
+        tokens: int,
+        scaling: float,
     ) -> Tensor:
         _, H, N, D = query.shape
         K = key.shape[1]
-        out = query.new_empty(N * H + 1, D)
+        out = _room(query, tokens)
         for each in gatherings:
             heads = each.heads(K, H // K)
             queries, keys, values = _gathered(query, key, value, each, heads)
             weights = _weights(queries, keys, heads.mask, scaling)
             out.index_copy_(0, heads.put, torch.bmm(weights, values).view(-1, D))
         ctx.save_for_backward(query, key, value)
-        ctx.gatherings, ctx.scaling = gatherings, scaling
+        ctx.gatherings, ctx.tokens, ctx.scaling = gatherings, tokens, scaling
         return out[:-1].view(1, N, H, D)
 
     @staticmethod
@@ -156,7 +167,7 @@ class _GatheredAttention(torch.autograd.Function):
         _, H, N, D = query.shape
         K = key.shape[1]
         upstream_NH = gradients[0].transpose(1, 2)  # [1, H, N, D]
-        query_gradient = query.new_empty(N * H + 1, D)
+        query_gradient = _room(query, ctx.tokens)
         # Sums over all nodes that see a key: in float32 or wider, rounded once.
         wide = torch.promote_types(query.dtype, torch.float32)
         key_gradient, value_gradient = (query.new_zeros(K, N, D, dtype=wide) for _ in range(2))
@@ -176,7 +187,15 @@ class _GatheredAttention(torch.autograd.Function):
             _add(key_gradient, _scaled(scores.transpose(1, 2), queries, ctx.scaling), places)
             query_gradient.index_copy_(0, heads.put, _scaled(scores, keys, ctx.scaling).view(-1, D))
         by_token = query_gradient[:-1].view(1, N, H, D).transpose(1, 2)
-        return by_token, key_gradient[None].to(key.dtype), value_gradient[None].to(value.dtype), None, None
+        return by_token, key_gradient[None].to(key.dtype), value_gradient[None].to(value.dtype), None, None, None
+
+
+def _room(query: Tensor, tokens: int) -> Tensor:
+    """A row for each query of each token, tokens outermost, and one for what goes nowhere; 0 where it is padding."""
+    _, H, N, D = query.shape
+    out = query.new_empty(N * H + 1, D)
+    out[tokens * H :] = 0
+    return out
 
 
 def _gathered(

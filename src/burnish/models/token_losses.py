@@ -12,6 +12,7 @@ from burnish.models.cross_entropy import linear_cross_entropy
 from burnish.models.gpu_attention import Packed, Rows, block_mask, flex_works, padded_length
 from burnish.models.layout import Batch, How, Labelled, Span, Tree, lay_out, tree_mask
 from burnish.models.packed import packed_weight
+from burnish.models.padding import rounded_size
 from burnish.models.tree_attention import plan_blocks
 from burnish.models.whole import computing
 
@@ -60,10 +61,10 @@ class TokenLosses:
         if batch.tree is None or self.how == "rows":
             return inputs
         if self.how == "tree":
-            like = computing(self._model)
-            plan = plan_blocks(batch.tree, self._model.config.num_attention_heads, like)
+            like, size = computing(self._model), rounded_size(len(batch.tree.tokens))
+            plan = plan_blocks(batch.tree, self._model.config.num_attention_heads, like, size)
             # Any mask with four axes: transformers then makes none of its own.
-            return inputs | {"plan": plan, "attention_mask": like.new_zeros(1, 1, 1, 1)}
+            return _lengthened(batch, size) | {"plan": plan, "attention_mask": like.new_zeros(1, 1, 1, 1)}
         return inputs | {"attention_mask": _masks(self._model.config, batch.tree, computing(self._model))}
 
     def _run(self, inputs: dict[str, Any], at_head: Any) -> Tensor:
@@ -130,17 +131,23 @@ def _on_gpu(model: Any, batch: Batch, like: Tensor) -> dict[str, Any]:
     kv_heads = int(getattr(config, "num_key_value_heads", None) or heads)
     width = int(getattr(config, "head_dim", None) or config.hidden_size // heads)
     if way_of(model) == "flex" and flex_works(device, like.dtype, heads, kv_heads, width):
-        padding = (0, padded_length(len(batch.tree.tokens)) - len(batch.tree.tokens))
-        tokens, positions = (torch.nn.functional.pad(row, padding) for row in (batch.tokens_RT, batch.positions_RT))
+        longer = _lengthened(batch, padded_length(len(batch.tree.tokens)))
         everything = block_mask(batch.tree, device)
         # Layers name the model's window even where it is switched off.
         masks = {getattr(config, "sliding_window", None): everything, None: everything}
         if window is not None:
             masks[window] = block_mask(batch.tree, device, window)
-        return {"input_ids": tokens, "position_ids": positions, "plan": Packed(masks), "attention_mask": unused}
+        return longer | {"plan": Packed(masks), "attention_mask": unused}
     if window is not None:
         return {"attention_mask": _masks(config, batch.tree, like)}
     return {"plan": plan_blocks(batch.tree, heads, like), "attention_mask": unused}
+
+
+def _lengthened(batch: Batch, size: int) -> dict[str, Any]:
+    """Tokens and positions of a packed batch with padding behind them, to `size` in all."""
+    padding = (0, size - batch.tokens_RT.shape[1])
+    tokens, positions = (torch.nn.functional.pad(row, padding) for row in (batch.tokens_RT, batch.positions_RT))
+    return {"input_ids": tokens, "position_ids": positions}
 
 
 def _masks(config: Any, tree: Tree, like: Tensor) -> Any:

@@ -40,15 +40,21 @@ class Block(NamedTuple):
 
 
 class Plan(NamedTuple):
-    """The blocks of a tree, for a number of query heads and a device; or, where its nodes are short, gatherings."""
+    """The blocks of a tree, for a number of query heads and a device; or, where its nodes are short, gatherings.
+
+    tokens: of the tree. What is packed behind them is padding, which nothing sees.
+    """
 
     blocks: tuple[Block, ...]
     tokens: int
     gatherings: tuple[Gathering, ...] = ()
 
 
-def plan_blocks(tree: Tree, heads: int, like: Tensor) -> Plan:
-    """Group the nodes of a tree into blocks; masks get the number format and device of `like`."""
+def plan_blocks(tree: Tree, heads: int, like: Tensor, size: int | None = None) -> Plan:
+    """Group the nodes of a tree into blocks; masks get the number format and device of `like`.
+
+    size: packed tokens, padding behind the tree's included; None: there is none.
+    """
     children: dict[int, list[Node]] = {}
     for node in tree.nodes:
         children.setdefault(node.parent, []).append(node)
@@ -56,7 +62,7 @@ def plan_blocks(tree: Tree, heads: int, like: Tensor) -> Plan:
     blocks: list[Block] = []
     on_cpu = like.device.type == "cpu"
     most = (MOST_SCORES if on_cpu else MOST_SCORES_GPU) // heads
-    gatherings = gather(tree, like, most) if on_cpu else ()
+    gatherings = gather(tree, like, most, size or len(tree.tokens)) if on_cpu else ()
     if gatherings:
         return Plan((), len(tree.tokens), gatherings)
     for siblings in children.values():
@@ -95,7 +101,7 @@ def _block(group: list[Node], before: tuple[tuple[int, int], ...], masks: dict[i
 def tree_attention(query: Tensor, key: Tensor, value: Tensor, plan: Plan, scaling: float) -> Tensor:
     """query [1, H, N, D]; key, value [1, K, N, D] with H a multiple of K; returns [1, N, H, D]."""
     if plan.gatherings:
-        return gathered_attention(query, key, value, plan.gatherings, scaling)
+        return gathered_attention(query, key, value, plan.gatherings, plan.tokens, scaling)
     out: Tensor = _TreeAttention.apply(query, key, value, plan, scaling)  # type: ignore[no-untyped-call]
     return out
 
@@ -108,6 +114,7 @@ class _TreeAttention(torch.autograd.Function):
         _, H, N, D = query.shape
         keys, values = key[0].contiguous(), value[0].contiguous()
         out = query.new_empty(N, H, D)
+        out[plan.tokens :] = 0
         for block in plan.blocks:
             rows = _queries(query[0], block, len(keys), scaling)
             weights = _weights(rows, keys, block)
@@ -122,6 +129,7 @@ class _TreeAttention(torch.autograd.Function):
         plan: Plan = ctx.plan
         out_gradient = gradients[0][0].transpose(0, 1)  # [H, N, D]
         query_gradient = query.new_empty(query.shape[2], query.shape[1], query.shape[3])
+        query_gradient[plan.tokens :] = 0
         key_gradient, value_gradient = torch.zeros_like(keys), torch.zeros_like(values)
         for block in plan.blocks:
             rows = _queries(query[0], block, len(keys), ctx.scaling)
