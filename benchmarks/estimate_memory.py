@@ -3,8 +3,10 @@
     python benchmarks/estimate_memory.py
     python benchmarks/estimate_memory.py --model qwen3-0.6b-folder --cases lora:32:16:96
     python benchmarks/estimate_memory.py --dtype bfloat16 --cases lora:0:8:96:64:checkpointing
+    python benchmarks/estimate_memory.py --tasks benchmarks/tasks/icd10cm.yaml benchmarks/tasks/trec.yaml --steps 100
 
-Rows are random tokens, so that only sizes matter. Peak memory is that of the process on a CPU (it does not depend on
+Rows are random tokens of one length, so that only sizes matter; with --tasks the training rows of tasks, whose
+lengths differ, by the tasks' own settings. Peak memory is that of the process on a CPU (it does not depend on
 what else the machine does), of PyTorch's allocator on a GPU. --time adds the processor time of a step, and the
 operations in it as a share of those that plain matrix products make in that time; for one thread.
 """
@@ -59,21 +61,24 @@ def main() -> None:
     parser.add_argument("--model", default="smollm2-135m-instruct")
     parser.add_argument("--cases", nargs="*", help="METHOD:PREFIX:ROWS:OWN[:ANSWER][:checkpointing]")
     parser.add_argument("--dtype", choices=("auto", "float32", "bfloat16"), default="auto")
+    parser.add_argument("--tasks", nargs="*", type=Path, help="tasks whose rows are trained on, in place of cases")
+    parser.add_argument("--steps", type=int, default=3)
     parser.add_argument("--rank", type=int, default=16)
     parser.add_argument("--time", action="store_true", help="processor time, too")
     parser.add_argument("--side", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.side:
-        print(
-            json.dumps(measure(arguments.model, Case(*json.loads(arguments.side)), arguments.rank, arguments.dtype))
-        )
+        print(json.dumps(_side(arguments)))
+        return
+    if arguments.tasks:
+        _print_tasks(arguments)
         return
     cases = [_case(text) for text in arguments.cases] if arguments.cases else CASES
     more = (" step CPU s | share of matrix speed |", "---:|---:|") if arguments.time else ("", "")
     print(f"| method | prefix | rows | own tokens | pass tokens | estimated MB | measured MB | error |{more[0]}")
     print(f"|---|---:|---:|---:|---:|---:|---:|---:|{more[1]}")
     for case in cases:
-        found = _in_a_process(arguments.model, case, arguments.rank, arguments.dtype)
+        found = _in_a_process(arguments, json.dumps(case))
         name = case.method + (", checkpointing" if case.checkpointing else "")
         line = (
             f"| {name} | {case.prefix} | {case.rows} | {case.own} | {found['tokens']:,} | {found['estimated']:,.0f} "
@@ -91,53 +96,111 @@ def _case(text: str) -> Case:
     return Case(cast("Method", method), prefix, rows, own, answer, checkpointing=numbers[-1] == "checkpointing")
 
 
-def _in_a_process(model: str, case: Case, rank: int, dtype: str) -> dict[str, Any]:
-    command = [sys.executable, __file__, "--model", model, "--rank", str(rank), "--dtype", dtype]
-    command += ["--side", json.dumps(case)]
+def _print_tasks(arguments: argparse.Namespace) -> None:
+    print("| task | steps | tokens of the largest pass | estimated MB | measured MB | error |")
+    print("|---|---:|---:|---:|---:|---:|")
+    for task in arguments.tasks:
+        found = _in_a_process(arguments, str(task))
+        print(
+            f"| {task.stem} | {arguments.steps} | {found['tokens']:,} | {found['estimated']:,.0f} "
+            f"| {found['measured']:,.0f} | {100 * (found['estimated'] / found['measured'] - 1):+.1f}% |",
+            flush=True,
+        )
+
+
+def _in_a_process(arguments: argparse.Namespace, side: str) -> dict[str, Any]:
+    command = [sys.executable, __file__, "--model", arguments.model, "--rank", str(arguments.rank)]
+    command += ["--dtype", arguments.dtype, "--steps", str(arguments.steps), "--side", side]
     environment = os.environ | {"HF_HUB_OFFLINE": "1"}
     done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
     if done.returncode:
-        sys.exit(f"{case} failed (status {done.returncode}):\n{done.stderr[-3000:]}")
+        sys.exit(f"{side} failed (status {done.returncode}):\n{done.stderr[-3000:]}")
     found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return found
 
 
-def measure(model_name: str, case: Case, rank: int, dtype: Any = "auto", steps: int = 3) -> dict[str, Any]:
-    """Train a few steps here; estimated and measured peak in MB (of 2^20), processor seconds of a step."""
+def _side(arguments: argparse.Namespace) -> dict[str, Any]:
+    """What one process measures: a case of random rows, or a task."""
+    import burnish
+
+    if arguments.side.startswith("["):
+        case = Case(*json.loads(arguments.side))
+        settings = burnish.TrainingConfig(
+            method=case.method,
+            lora_r=arguments.rank,
+            lora_alpha=2 * arguments.rank,
+            learning_rate=1e-4,
+            batch_size=case.rows,
+            num_epochs=1,
+            tokens_per_batch=2**16,
+            gradient_checkpointing=case.checkpointing,
+        )
+        made = _random_rows(case, arguments.steps)
+    else:
+        loaded = burnish.load_task(Path(arguments.side))
+        settings, made = loaded.config.training, _rows_of(loaded)
+    few = {"max_steps": arguments.steps, "evals_per_epoch": 1e-6, "checkpoint_steps": 10**6}
+    return measure(arguments.model, made, settings.model_copy(update=few), arguments.dtype)
+
+
+def _random_rows(case: Case, steps: int) -> Any:
+    """Rows for so many steps, given the loaded model."""
+    import burnish
+    from burnish.training.encode import tail_item
+
+    def made(base: Any) -> list[Any]:
+        rng = random.Random(0)
+        vocabulary = int(base.model.config.vocab_size)
+        prefix = [rng.randrange(vocabulary) for _ in range(case.prefix)]
+        length = case.prefix + case.own
+        return [
+            tail_item(
+                prefix + [rng.randrange(vocabulary) for _ in range(case.own)],
+                length - case.answer,
+                1.0,
+                burnish.Source("row", number),
+            )
+            for number in range(steps * case.rows)
+        ]
+
+    return made
+
+
+def _rows_of(loaded: Any) -> Any:
+    """A task's training rows, given the loaded model."""
+    import burnish
+    from burnish.prepare import prepare
+
+    training = loaded.config.training
+
+    def made(base: Any) -> list[Any]:
+        prepared = prepare(loaded)
+        chat = burnish.Chat(base.tokenizer)
+        full = training.prompt == "full"
+        found = burnish.encode(
+            prepared.split.train, prepared.task, chat, full=full, max_length=training.max_length
+        ).rows
+        return list(found)
+
+    return made
+
+
+def measure(model_name: str, made: Any, settings: Any, dtype: Any = "auto") -> dict[str, Any]:
+    """Train a few steps here; estimated and measured peak in MB (of 2^20), processor seconds of a step.
+
+    made: the training rows, given the loaded model.
+    """
     import burnish
     from burnish.training.devices import measured_flops, this_machine
-    from burnish.training.encode import tail_item
     from burnish.training.estimate import Setup, estimate
     from burnish.training.journal import peak_memory_mb
     from burnish.training.shapes import model_shape
     from burnish.training.work import layout_on, work_of_items
 
     loaded = burnish.load_model(model_name, dtype=dtype)
-    model = burnish.attach_adapter(loaded.model, method=case.method, r=rank, alpha=2 * rank, seed=0)
-    rng = random.Random(0)
-    vocabulary = int(loaded.model.config.vocab_size)
-    prefix = [rng.randrange(vocabulary) for _ in range(case.prefix)]
-    length = case.prefix + case.own
-    rows = [
-        tail_item(
-            prefix + [rng.randrange(vocabulary) for _ in range(case.own)],
-            length - case.answer,
-            1.0,
-            burnish.Source("row", number),
-        )
-        for number in range(steps * case.rows)
-    ]
-    settings = burnish.TrainingConfig(
-        method=case.method,
-        learning_rate=1e-4,
-        batch_size=case.rows,
-        num_epochs=1,
-        max_steps=steps,
-        evals_per_epoch=1e-6,
-        checkpoint_steps=10**6,
-        tokens_per_batch=2**16,
-        gradient_checkpointing=case.checkpointing,
-    )
+    rows = made(loaded)
+    rank = settings.lora_r
+    model = burnish.attach_adapter(loaded.model, method=settings.method, r=rank, alpha=settings.lora_alpha, seed=0)
     marks = [time.process_time()]
 
     class Clock(burnish.Silent):
@@ -154,13 +217,13 @@ def measure(model_name: str, case: Case, rank: int, dtype: Any = "auto", steps: 
     device = this_machine()
     speed = measured_flops(loaded.device, held, clock=time.process_time)
     shape = model_shape(model_name)
-    setup = Setup(case.method, rank, dtype=held, gradient_checkpointing=case.checkpointing)
+    setup = Setup(settings.method, rank, dtype=held, gradient_checkpointing=settings.gradient_checkpointing)
     work = work_of_items(
         rows,
-        batch_size=case.rows,
-        tokens_per_batch=2**16,
-        num_epochs=1,
-        max_steps=steps,
+        batch_size=settings.batch_size,
+        tokens_per_batch=settings.tokens_per_batch,
+        num_epochs=settings.num_epochs,
+        max_steps=settings.max_steps,
         how=layout_on(device, shape),
     )
     found = estimate(shape, setup, work, device)
