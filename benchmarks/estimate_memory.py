@@ -29,7 +29,8 @@ if TYPE_CHECKING:
 
 
 class Case(NamedTuple):
-    """rows of prefix + own tokens a step, in one pass; answer: labelled tokens of a row."""
+    """rows of prefix + own tokens a step, in one pass; answer: labelled tokens of a row. varied: of its own tokens a
+    row has between half of them and all."""
 
     method: Method
     prefix: int
@@ -37,6 +38,7 @@ class Case(NamedTuple):
     own: int
     answer: int
     checkpointing: bool = False
+    varied: bool = False
 
 
 CASES = (
@@ -59,7 +61,7 @@ def main() -> None:
     """Measure every case and print a table in Markdown."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="smollm2-135m-instruct")
-    parser.add_argument("--cases", nargs="*", help="METHOD:PREFIX:ROWS:OWN[:ANSWER][:checkpointing]")
+    parser.add_argument("--cases", nargs="*", help="METHOD:PREFIX:ROWS:OWN[:ANSWER][:checkpointing][:varied]")
     parser.add_argument("--dtype", choices=("auto", "float32", "bfloat16"), default="auto")
     parser.add_argument("--tasks", nargs="*", type=Path, help="tasks whose rows are trained on, in place of cases")
     parser.add_argument("--steps", type=int, default=3)
@@ -79,7 +81,7 @@ def main() -> None:
     print(f"|---|---:|---:|---:|---:|---:|---:|---:|{more[1]}")
     for case in cases:
         found = _in_a_process(arguments, json.dumps(case))
-        name = case.method + (", checkpointing" if case.checkpointing else "")
+        name = case.method + (", checkpointing" if case.checkpointing else "") + (", varied" if case.varied else "")
         line = (
             f"| {name} | {case.prefix} | {case.rows} | {case.own} | {found['tokens']:,} | {found['estimated']:,.0f} "
             f"| {found['measured']:,.0f} | {100 * (found['estimated'] / found['measured'] - 1):+.1f}% |"
@@ -90,10 +92,10 @@ def main() -> None:
 
 
 def _case(text: str) -> Case:
-    method, *numbers = text.split(":")
-    prefix, rows, own, *given = (int(number) for number in numbers if number != "checkpointing")
+    method, *parts = text.split(":")
+    prefix, rows, own, *given = (int(part) for part in parts if part.isdecimal())
     (answer,) = given or [max(1, own // 2)]
-    return Case(cast("Method", method), prefix, rows, own, answer, checkpointing=numbers[-1] == "checkpointing")
+    return Case(cast("Method", method), prefix, rows, own, answer, "checkpointing" in parts, "varied" in parts)
 
 
 def _print_tasks(arguments: argparse.Namespace) -> None:
@@ -152,15 +154,17 @@ def _random_rows(case: Case, steps: int) -> Any:
         rng = random.Random(0)
         vocabulary = int(base.model.config.vocab_size)
         prefix = [rng.randrange(vocabulary) for _ in range(case.prefix)]
-        length = case.prefix + case.own
+        lengths = [
+            rng.randint(case.own // 2, case.own) if case.varied else case.own for _ in range(steps * case.rows)
+        ]
         return [
             tail_item(
-                prefix + [rng.randrange(vocabulary) for _ in range(case.own)],
-                length - case.answer,
+                prefix + [rng.randrange(vocabulary) for _ in range(own)],
+                case.prefix + own - min(case.answer, own - 1),
                 1.0,
                 burnish.Source("row", number),
             )
-            for number in range(steps * case.rows)
+            for number, own in enumerate(lengths)
         ]
 
     return made

@@ -15,6 +15,7 @@ from burnish.reports.text import one_line, seconds
 PARTS = {
     "weights": "the base model's, frozen or trained",
     "blocks": "frozen weights once more, as the processor multiplies them, and transposed",
+    "code": "that the processor's library makes for products of each size",
     "adapter": "what is trained beside them",
     "gradients": "of what is trained, as far as they are there at the peak",
     "optimizer": "AdamW's two moments",

@@ -31,11 +31,18 @@ NF4_BITS = 4 + 8 / 64 + 32 / (64 * 256)
 # block of bitsandbytes.
 ADAM_8BIT_BYTES = 2 * (1 + 4 / 256)
 # What glibc's allocator cannot use again, as a share of the activations: freed blocks do not serve aligned requests
-# of their own size. Measured with glibc 2.36 (benchmarks/estimate_memory.py); with every block mapped by itself it
-# is 0.03, at the price of time.
-CPU_ALLOCATOR = 0.45
+# of their own size. The second where passes differ in size, as those of real rows do. Measured with glibc 2.36
+# (benchmarks/estimate_memory.py, on random rows of one length and on tasks); with every block mapped by itself it is
+# 0.03, at the price of time.
+CPU_ALLOCATOR = 0.40
+CPU_ALLOCATOR_VARIED = 0.85
 # The same with gradient checkpointing, where every block is mapped by itself (models/device.py:mapped_blocks).
 CPU_ALLOCATOR_MAPPED = 0.03
+# oneDNN's code for the products of one size of a pass (34 in a step of LoRA on all linear layers, 16 of them packed;
+# in float32 only these are oneDNN's), and of how many products it keeps the code.
+CODE_BYTES = 0.55 * 2**20
+CODE_OF_SIZE: dict[DType, int] = {"float32": 16, "bfloat16": 34, "float16": 34}
+CODE_KEPT = 1024
 # An assumption: what PyTorch's caching allocator for GPUs loses in its blocks.
 GPU_ALLOCATOR = 0.05
 # Families whose attention keeps keys and values once for all query heads that read them: on a CPU beside the queries
@@ -94,7 +101,8 @@ class Work(NamedTuple):
     once; passes: forward passes in the largest step; steps: of the optimizer.
 
     all_tokens, all_labelled, all_pairs, all_passes: of the whole training, without the backward passes; pairs are
-    query and key that attention multiplies.
+    query and key that attention multiplies. sizes: how many different numbers of tokens the passes have, padding
+    included (models/padding.py).
     """
 
     tokens: int
@@ -105,18 +113,21 @@ class Work(NamedTuple):
     all_labelled: float
     all_pairs: float
     all_passes: float
+    sizes: int = 1
 
 
 class Memory(NamedTuple):
     """Bytes on one device at the peak, by part; they add up to the peak.
 
     blocks: frozen weights once more, in the layout of the processor's products and transposed (models/packed.py);
+    code: for each size of its products, what a CPU's library made of it;
     adapter: what is trained beside the weights; restored: the best adapter read back at the end; loading: what the
     peak while reading the weights exceeds all of these by.
     """
 
     weights: float
     blocks: float
+    code: float
     adapter: float
     gradients: float
     optimizer: float
@@ -315,10 +326,13 @@ def memory_of(shape: ModelShape, setup: Setup, work: Work, device: Device) -> Me
         else:
             gradients = early
     activations = max(activations, each.stepping)
-    on_cpu = CPU_ALLOCATOR_MAPPED if setup.gradient_checkpointing else CPU_ALLOCATOR
+    on_cpu = CPU_ALLOCATOR if work.sizes <= 2 else CPU_ALLOCATOR_VARIED  # an epoch's last step may be smaller
+    on_cpu = CPU_ALLOCATOR_MAPPED if setup.gradient_checkpointing else on_cpu
+    code = CODE_BYTES * min(CODE_KEPT, work.sizes * CODE_OF_SIZE[setup.dtype])
     memory = Memory(
         weights=weights,
         blocks=_blocks_bytes(shape, setup, device),
+        code=code if cpu else 0.0,
         adapter=0.0 if full else 4.0 * trained / setup.devices,
         gradients=gradients,
         optimizer=trained * each.state / setup.devices,

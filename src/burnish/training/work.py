@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 
 from burnish.models.layout import How, Tree
+from burnish.models.padding import rounded_size
 from burnish.training.batches import collate, epoch_order, micro_batches, steps_per_epoch, total_steps
 from burnish.training.devices import Device
 from burnish.training.estimate import Work, attention_on, passes_plans
@@ -36,6 +37,7 @@ def work_of_items(
     steps = total_steps(len(items), batch_size, num_epochs, max_steps)
     order = epoch_order([item.tokens for item in items], batch_size, seed, 0)[:steps]
     largest, labels, passes = 0, 0, 0
+    sizes: set[int] = set()
     tokens = labelled = pairs = parts = 0
     for numbers in order:
         cut = micro_batches([items[i] for i in numbers], tokens_per_batch, trained=trained, how=how, share=share)
@@ -44,13 +46,15 @@ def work_of_items(
         for part in cut:
             batch = collate(part, trained=trained, how=how, share=share)
             size, count = batch.tokens_RT.numel(), len(batch.targets_N)
+            sizes.add(rounded_size(size) if how == "tree" else size)
             if (size, count) > (largest, labels):
                 largest, labels = size, count
             tokens += size
             labelled += count
             pairs += size * batch.tokens_RT.shape[1] if batch.tree is None else _pairs(batch.tree, how)
     times = steps / len(order)
-    return Work(largest, labels, passes, steps, times * tokens, times * labelled, times * pairs, times * parts)
+    all_of = times * tokens, times * labelled, times * pairs, times * parts
+    return Work(largest, labels, passes, steps, *all_of, len(sizes))
 
 
 def _pairs(tree: Tree, how: How) -> int:
