@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from burnish.models import attention
 from burnish.models.attention import grouped_attention, supports_prefix
+from burnish.models.softmax import attention_weights
 from tiny import tiny_model
 from tiny_families import TINY
 
@@ -69,3 +70,15 @@ def test_whole_model_equals_sdpa(family):
 def test_sliding_windows_keep_the_fused_kernels():
     model = tiny_model(TINY["mistral windowed"])
     assert not supports_prefix(model)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("width", [1, 31, 32, 56, 64, 399, 400, 401])
+def test_weights_are_rounded_once_in_any_width(dtype, width):
+    scores = torch.randn(5, 7, width, generator=torch.Generator().manual_seed(0)).to(dtype)
+    scores[..., width // 2 :: 3] = float("-inf")
+    scores[..., 0] = 1.0
+    expected = torch.softmax(scores.double(), dim=-1)
+    found = attention_weights(scores)
+    assert found.dtype == dtype
+    torch.testing.assert_close(found.double(), expected, rtol=torch.finfo(dtype).eps, atol=1e-7)

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from burnish.models.gpu_attention import gpu_attention
+from burnish.models.softmax import attention_weights
 from burnish.models.tree_attention import Plan, tree_attention
 
 NAME = "burnish"
@@ -95,7 +96,7 @@ def _attend(
 
 
 def _weights(scores: Tensor, dropout: float) -> Tensor:
-    weights = torch.softmax(scores, dim=-1)  # its sums are in float32 whatever the scores' format
+    weights = attention_weights(scores)
     return torch.nn.functional.dropout(weights, dropout) if dropout else weights
 
 

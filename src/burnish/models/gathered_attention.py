@@ -16,6 +16,7 @@ from torch.autograd.function import once_differentiable
 
 from burnish.models.layout import Node, Tree, ranges_before
 from burnish.models.padding import rounded_size
+from burnish.models.softmax import attention_weights
 
 MOST_COPIES = 2.0  # keys that all nodes see, over the tokens there are; above, blocks that share them are faster
 LEAST_FILLED = 0.7  # share of a group's scores that are of tokens
@@ -219,8 +220,8 @@ def _rows(states: Tensor, places: Tensor, by_token: Tensor) -> Tensor:
 
 
 def _weights(queries: Tensor, keys: Tensor, mask: Tensor, scaling: float) -> Tensor:
-    """Attention weights [K·B, G·T, S]: summed in float32 whatever the scores' format, rounded once."""
-    return torch.softmax(torch.baddbmm(mask, queries, keys.transpose(1, 2), alpha=scaling), dim=-1)
+    """Attention weights [K·B, G·T, S]."""
+    return attention_weights(torch.baddbmm(mask, queries, keys.transpose(1, 2), alpha=scaling))
 
 
 def _scaled(left: Tensor, right: Tensor, scaling: float) -> Tensor:

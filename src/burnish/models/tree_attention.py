@@ -15,6 +15,7 @@ from torch import Tensor
 
 from burnish.models.gathered_attention import Gathering, gather, gathered_attention, grouped_nodes
 from burnish.models.layout import Node, Tree, ranges_before
+from burnish.models.softmax import attention_weights
 
 MOST_SCORES = 2**22  # of one block: 16 MB in float32, which a processor's cache holds
 MOST_SCORES_GPU = 2**27  # 256 MB in bfloat16: few blocks, since each is a dozen kernels to launch
@@ -188,12 +189,12 @@ def _scores(rows: Tensor, keys: Tensor, block: Block) -> Tensor:
 
 
 def _weights(rows: Tensor, keys: Tensor, block: Block) -> Tensor:
-    """Attention weights, [K, B, G·T, P + T]: summed in float32 whatever the scores' format, rounded once."""
+    """Attention weights, [K, B, G·T, P + T]."""
     scores = _scores(rows, keys, block)
     K, B, R, _ = rows.shape
     # In place: a slice of the columns with the rows' heads and tokens apart.
     scores.view(K, B, R // block.T, block.T, -1)[..., block.P :] += block.mask
-    return torch.softmax(scores, dim=-1)
+    return attention_weights(scores)
 
 
 def _times(weights: Tensor, values: Tensor, block: Block) -> Tensor:
