@@ -802,6 +802,24 @@ def test_doctor_finds_what_is_missing(monkeypatch: pytest.MonkeyPatch):
     assert call("doctor").status == 1
 
 
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="other systems preload in other ways")
+def test_doctor_sees_which_allocator_is_loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """A library of that name in a process of its own, as LD_PRELOAD would bring it."""
+    maps = Path("/proc/self/maps").read_text("utf-8").splitlines()
+    (mathematics,) = {line.split()[-1] for line in maps if "/libm.so" in line}
+    library = tmp_path / "libtcmalloc_minimal.so.4"
+    library.write_bytes(Path(mathematics).read_bytes())
+    code = "from burnish.cli.checkup import checkup; print([c.value for c in checkup() if c.name == 'allocator'])"
+    for preloaded, expected in ((str(library), "['tcmalloc']"), ("", '["the C library\'s"]')):
+        environment = os.environ | {"LD_PRELOAD": preloaded}
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment)
+        assert done.stdout.strip() == expected, done.stderr
+    for found, told in ((None, "from the package libtcmalloc-minimal4"), ("libthat.so", "LD_PRELOAD=libthat.so")):
+        monkeypatch.setattr("burnish.cli.checkup.find_library", lambda name, found=found: found)
+        (allocator,) = [check for check in call("doctor", "--json").json["checks"] if check["name"] == "allocator"]
+        assert told in allocator["advice"]
+
+
 # --- pipes and terminals ---
 
 
