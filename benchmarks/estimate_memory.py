@@ -21,6 +21,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
@@ -125,6 +126,7 @@ def _side(arguments: argparse.Namespace) -> dict[str, Any]:
     """What one process measures: a case of random rows, or a task."""
     import burnish
 
+    base = burnish.load_model(arguments.model, dtype=arguments.dtype)
     if arguments.side.startswith("["):
         case = Case(*json.loads(arguments.side))
         settings = burnish.TrainingConfig(
@@ -137,74 +139,62 @@ def _side(arguments: argparse.Namespace) -> dict[str, Any]:
             tokens_per_batch=2**16,
             gradient_checkpointing=case.checkpointing,
         )
-        made = _random_rows(case, arguments.steps)
+        rows = _random_rows(case, arguments.steps, int(base.model.config.vocab_size))
     else:
-        loaded = burnish.load_task(Path(arguments.side))
-        settings, made = loaded.config.training, _rows_of(loaded)
+        task = burnish.load_task(Path(arguments.side))
+        settings, rows = task.config.training, _rows_of(task, base.tokenizer)
     few = {"max_steps": arguments.steps, "evals_per_epoch": 1e-6, "checkpoint_steps": 10**6}
-    return measure(arguments.model, made, settings.model_copy(update=few), arguments.dtype)
+    return measure(arguments.model, base, rows, settings.model_copy(update=few))
 
 
-def _random_rows(case: Case, steps: int) -> Any:
-    """Rows for so many steps, given the loaded model."""
+def _random_rows(case: Case, steps: int, vocabulary: int) -> list[Any]:
+    """Rows for so many steps."""
     import burnish
     from burnish.training.encode import tail_item
 
-    def made(base: Any) -> list[Any]:
-        rng = random.Random(0)
-        vocabulary = int(base.model.config.vocab_size)
-        prefix = [rng.randrange(vocabulary) for _ in range(case.prefix)]
-        lengths = [
-            rng.randint(case.own // 2, case.own) if case.varied else case.own for _ in range(steps * case.rows)
-        ]
-        return [
-            tail_item(
-                prefix + [rng.randrange(vocabulary) for _ in range(own)],
-                case.prefix + own - min(case.answer, own - 1),
-                1.0,
-                burnish.Source("row", number),
-            )
-            for number, own in enumerate(lengths)
-        ]
-
-    return made
+    rng = random.Random(0)
+    prefix = [rng.randrange(vocabulary) for _ in range(case.prefix)]
+    lengths = [rng.randint(case.own // 2, case.own) if case.varied else case.own for _ in range(steps * case.rows)]
+    return [
+        tail_item(
+            prefix + [rng.randrange(vocabulary) for _ in range(own)],
+            case.prefix + own - min(case.answer, own - 1),
+            1.0,
+            burnish.Source("row", number),
+        )
+        for number, own in enumerate(lengths)
+    ]
 
 
-def _rows_of(loaded: Any) -> Any:
-    """A task's training rows, given the loaded model."""
+def _rows_of(task: Any, tokenizer: Any) -> list[Any]:
+    """A task's training rows."""
     import burnish
     from burnish.prepare import prepare
 
-    training = loaded.config.training
-
-    def made(base: Any) -> list[Any]:
-        prepared = prepare(loaded)
-        chat = burnish.Chat(base.tokenizer)
-        full = training.prompt == "full"
-        found = burnish.encode(
-            prepared.split.train, prepared.task, chat, full=full, max_length=training.max_length
-        ).rows
-        return list(found)
-
-    return made
+    training, prepared = task.config.training, prepare(task)
+    full, chat = training.prompt == "full", burnish.Chat(tokenizer)
+    encoding = burnish.encode(prepared.split.train, prepared.task, chat, full=full, max_length=training.max_length)
+    return list(encoding.rows)
 
 
-def measure(model_name: str, made: Any, settings: Any, dtype: Any = "auto") -> dict[str, Any]:
-    """Train a few steps here; estimated and measured peak in MB (of 2^20), processor seconds of a step.
-
-    made: the training rows, given the loaded model.
-    """
+def measure(model_name: str, base: Any, rows: list[Any], settings: Any) -> dict[str, Any]:
+    """Train a loaded model a few steps; estimated and measured peak in MB (of 2^20), processor seconds of a step."""
     import burnish
     from burnish.training.devices import measured_flops, this_machine
-    from burnish.training.estimate import Setup, estimate
+    from burnish.training.estimate import estimate, setup_of
     from burnish.training.journal import peak_memory_mb
     from burnish.training.shapes import model_shape
     from burnish.training.work import layout_on, work_of_items
 
-    loaded = burnish.load_model(model_name, dtype=dtype)
-    rows = made(loaded)
-    rank = settings.lora_r
-    model = burnish.attach_adapter(loaded.model, method=settings.method, r=rank, alpha=settings.lora_alpha, seed=0)
+    model = burnish.attach_adapter(
+        base.model,
+        method=settings.method,
+        r=settings.lora_r,
+        alpha=settings.lora_alpha,
+        target_modules=settings.lora_target_modules,
+        dropout=settings.lora_dropout,
+        seed=0,
+    )
     marks = [time.process_time()]
 
     class Clock(burnish.Silent):
@@ -213,15 +203,15 @@ def measure(model_name: str, made: Any, settings: Any, dtype: Any = "auto") -> d
 
     with tempfile.TemporaryDirectory() as folder:
         burnish.train(
-            model, rows, [], settings=settings, seed=0, device=loaded.device, folder=Path(folder),
+            model, rows, [], settings=settings, seed=0, device=base.device, folder=Path(folder),
             metric=None, metric_name="", progress=Clock(),
         )  # fmt: skip
-    measured = peak_memory_mb(loaded.device)
-    held: Any = str(loaded.dtype).removeprefix("torch.")
+    measured = peak_memory_mb(base.device)
+    held: Any = str(base.dtype).removeprefix("torch.")
     device = this_machine()
-    speed = measured_flops(loaded.device, held, clock=time.process_time)
+    speed = measured_flops(base.device, held, clock=time.process_time)
     shape = model_shape(model_name)
-    setup = Setup(settings.method, rank, dtype=held, gradient_checkpointing=settings.gradient_checkpointing)
+    setup = replace(setup_of(settings), dtype=held)
     work = work_of_items(
         rows,
         batch_size=settings.batch_size,

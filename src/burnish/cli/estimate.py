@@ -149,7 +149,7 @@ def of_task(task: Path, overrides: list[str], allow_bad_rows: int, quiet: bool) 
     from burnish.systems.retrieval import WordSearch
     from burnish.tasks.preference import answers_think
     from burnish.training.encode import encode, refuse_too_long
-    from burnish.training.estimate import Setup
+    from burnish.training.estimate import setup_of
     from burnish.training.objectives.make import make_objective
     from burnish.training.shapes import model_shape
     from burnish.training.work import layout_on, work_of_items
@@ -178,17 +178,6 @@ def of_task(task: Path, overrides: list[str], allow_bad_rows: int, quiet: bool) 
         turns=settings.train_on,
     )
     refuse_too_long(encoding, max_length=limit, max_dropped=settings.max_dropped)
-    modules = settings.lora_target_modules
-    setup = Setup(
-        method=settings.method,
-        r=settings.lora_r,
-        modules=modules if isinstance(modules, str) else tuple(modules),
-        optimizer=settings.optimizer,
-        gradient_checkpointing=settings.gradient_checkpointing,
-        bottleneck=settings.bottleneck_size,
-        virtual_tokens=settings.virtual_tokens,
-        dropout=settings.lora_dropout > 0,
-    )
 
     def work_at(tokens: int, device: Device) -> Work:
         return work_of_items(
@@ -208,7 +197,7 @@ def of_task(task: Path, overrides: list[str], allow_bad_rows: int, quiet: bool) 
     if settings.context == "retrieved":
         found = f"{most_passages(config)}, found by words alone; training searches by meaning too"
     budget, count = settings.tokens_per_batch, len(encoding.rows)
-    return Question(shape, setup, settings.dtype, budget, work_at, count, tokens, answer, found)
+    return Question(shape, setup_of(settings), settings.dtype, budget, work_at, count, tokens, answer, found)
 
 
 def _answer(question: Question, setup: Setup, device: Device, *, fitting: bool) -> tuple[dict[str, Any], bool]:

@@ -11,6 +11,7 @@ import math
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, get_args
 
+from burnish.config import TrainingConfig
 from burnish.errors import ConfigError
 from burnish.models.cross_entropy import CHUNK_ELEMENTS, CHUNK_ELEMENTS_GPU
 from burnish.models.packed import LEAST
@@ -94,6 +95,21 @@ class Setup:
     gradient_checkpointing: int = False
     devices: int = 1
     dropout: bool = False
+
+
+def setup_of(settings: TrainingConfig) -> Setup:
+    """What a task's settings train, and how, on one device; the number format is the device's."""
+    modules = settings.lora_target_modules
+    return Setup(
+        method=settings.method,
+        r=settings.lora_r,
+        modules=modules if isinstance(modules, str) else tuple(modules),
+        optimizer=settings.optimizer,
+        gradient_checkpointing=settings.gradient_checkpointing,
+        bottleneck=settings.bottleneck_size,
+        virtual_tokens=settings.virtual_tokens,
+        dropout=settings.lora_dropout > 0,
+    )
 
 
 class Work(NamedTuple):
@@ -269,6 +285,20 @@ def _blocks_bytes(shape: ModelShape, setup: Setup, device: Device) -> float:
     return float(needed) if needed <= device.packing else 0.0
 
 
+def _code_bytes(setup: Setup, work: Work) -> float:
+    """oneDNN's code for products of all sizes, as much of it as is kept."""
+    return CODE_BYTES * min(CODE_KEPT, work.sizes * CODE_OF_SIZE[setup.dtype])
+
+
+def _lost_share(setup: Setup, work: Work, device: Device) -> float:
+    """What the allocator cannot use again, as a share of the activations."""
+    if device.kind != "cpu":
+        return GPU_ALLOCATOR
+    if setup.gradient_checkpointing:
+        return CPU_ALLOCATOR_MAPPED
+    return CPU_ALLOCATOR if work.sizes <= 2 else CPU_ALLOCATOR_VARIED  # an epoch's last step may be smaller
+
+
 def _kept_bytes(shape: ModelShape, setup: Setup, work: Work, device: Device) -> float:
     """Activations when the loss is known."""
     width = WIDTHS[setup.dtype]
@@ -326,19 +356,16 @@ def memory_of(shape: ModelShape, setup: Setup, work: Work, device: Device) -> Me
         else:
             gradients = early
     activations = max(activations, each.stepping)
-    on_cpu = CPU_ALLOCATOR if work.sizes <= 2 else CPU_ALLOCATOR_VARIED  # an epoch's last step may be smaller
-    on_cpu = CPU_ALLOCATOR_MAPPED if setup.gradient_checkpointing else on_cpu
-    code = CODE_BYTES * min(CODE_KEPT, work.sizes * CODE_OF_SIZE[setup.dtype])
     memory = Memory(
         weights=weights,
         blocks=_blocks_bytes(shape, setup, device),
-        code=code if cpu else 0.0,
+        code=_code_bytes(setup, work) if cpu else 0.0,
         adapter=0.0 if full else 4.0 * trained / setup.devices,
         gradients=gradients,
         optimizer=trained * each.state / setup.devices,
         activations=activations,
         logits=_logits_bytes(shape, setup, work.labelled, device),
-        allocator=(on_cpu if cpu else GPU_ALLOCATOR) * activations,
+        allocator=_lost_share(setup, work, device) * activations,
         process=float(device.process),
         restored=float(trained * (width if full else 4)) if cpu else 0.0,
         loading=0.0,
