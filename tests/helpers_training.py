@@ -32,7 +32,7 @@ def rows(chat: Any, count: int = 24, system: str = SYSTEM) -> list[Item]:
 def pairs(chat: Any, count: int = 16) -> list[Item]:
     """Pairs whose chosen answer says cat and whose rejected one says dog, with the prompts of `rows`."""
     made = []
-    answers = [[*chat.encode(text), chat.end_of_turn] for text in (" the cat sat", " a dog ran off")]
+    answers = [[*chat.answer(text), chat.end_of_turn] for text in (" the cat sat", " a dog ran off")]
     for item in rows(chat, count):
         (tokens, (span,)) = item.sequences[0]
         prompt = tokens[: span.first]

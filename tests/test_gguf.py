@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 
 import burnish
@@ -21,6 +22,23 @@ def test_a_gguf_file_is_read_as_the_model_it_holds(tmp_path, monkeypatch):
     assert loaded.tokenizer.decode(loaded.tokenizer.encode("the cat")) == "the cat"
     packed = load_model(str(tmp_path / "tiny.gguf"), dtype="float32", quantise="nf4")
     assert packed.base_hash == loaded.base_hash
+
+
+@pytest.mark.parametrize(
+    ("pre", "text", "tokens"),
+    [
+        ("llama-bpe", "a dogcat", ["a", "Ġdogcat"]),  # a token that no merges lead to
+        ("gpt-2", "a dogcat", ["a", "Ġdog", "cat"]),
+        ("smollm", "12 ½", ["1", "2", "Ġ", "Â", "½"]),  # each digit apart, and what counts as one
+        ("gpt-2", "12 ½", ["1", "2", "ĠÂ", "½"]),
+        ("falcon", "a =", ["a", "Ġ", "="]),  # punctuation apart
+        ("gpt-2", "a =", ["a", "Ġ="]),
+    ],
+)
+def test_texts_are_cut_as_the_file_says(tmp_path, monkeypatch, pre, text, tokens):
+    monkeypatch.setenv("BURNISH_CACHE", str(tmp_path / "cache"))
+    save_tiny_gguf(tmp_path / "tiny.gguf", pre=pre, words=("Ġdogcat", "Ġ Â", "Ġ Ġ", "Ġ ="))
+    assert burnish.load_tokenizer(str(tmp_path / "tiny.gguf")).tokenize(text) == tokens
 
 
 def test_a_task_with_a_gguf_file_trains_answers_and_exports(tmp_path, monkeypatch):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +25,12 @@ BLOCK = {
 }
 
 
-def save_tiny_gguf(path: Path) -> Any:
-    """Write the file; the model that it holds, before rounding to 8 bits."""
+def save_tiny_gguf(path: Path, *, pre: str | None = None, words: Sequence[str] = ()) -> Any:
+    """Write the file; the model that it holds, before rounding to 8 bits.
+
+    pre: how its tokenizer says that it cuts texts. words: further tokens; of two parts with a space between, a merge
+    leads to them.
+    """
     config = tiny_config(intermediate_size=64)  # blocks of 32
     model = tiny_model(config, attention="eager")
     writer = gguf.GGUFWriter(path, "llama")
@@ -39,7 +44,7 @@ def save_tiny_gguf(path: Path) -> Any:
     writer.add_rope_freq_base(10000.0)
     writer.add_layer_norm_rms_eps(config.rms_norm_eps)
     writer.add_vocab_size(config.vocab_size)
-    _add_tokenizer(writer, config.vocab_size)
+    _add_tokenizer(writer, config.vocab_size, pre, words)
     heads = {"attn_q": config.num_attention_heads, "attn_k": config.num_key_value_heads}
     for name, tensor in model.state_dict().items():
         values = tensor.float().numpy()
@@ -76,17 +81,22 @@ def _turned(values: np.ndarray, heads: int) -> np.ndarray:
     return values.reshape(heads, 2, width // 2, -1).swapaxes(1, 2).reshape(values.shape)
 
 
-def _add_tokenizer(writer: Any, size: int) -> None:
+def _add_tokenizer(writer: Any, size: int, pre: str | None, words: Sequence[str]) -> None:
     inner = json.loads(tiny_tokenizer().backend_tokenizer.to_str())["model"]
     tokens = [token for token, _ in sorted(inner["vocab"].items(), key=lambda pair: pair[1])]
     kinds = [
         gguf.TokenType.CONTROL if token in ("<pad>", "<s>", "</s>") else gguf.TokenType.NORMAL for token in tokens
     ]
+    tokens += [word.replace(" ", "") for word in words]
+    kinds += [gguf.TokenType.NORMAL] * len(words)
     spare = [f"<spare{i}>" for i in range(size - len(tokens))]
     writer.add_tokenizer_model("gpt2")
+    if pre:
+        writer.add_tokenizer_pre(pre)
     writer.add_token_list(tokens + spare)
     writer.add_token_types(kinds + [gguf.TokenType.UNUSED] * len(spare))
-    writer.add_token_merges([" ".join(pair) if isinstance(pair, list) else pair for pair in inner["merges"]])
+    merges = [" ".join(pair) if isinstance(pair, list) else pair for pair in inner["merges"]]
+    writer.add_token_merges(merges + [word for word in words if " " in word])
     writer.add_bos_token_id(1)
     writer.add_eos_token_id(2)
     writer.add_pad_token_id(0)

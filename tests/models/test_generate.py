@@ -90,7 +90,7 @@ def test_sampling_is_seeded_per_request():
 
 def label_probability(loaded, chat, request, labels, label):
     """Probability of a label by walking the tree of all labels' tokens and renormalising at every branch."""
-    encoded = {name: [*chat.encode(name), chat.end_of_turn] for name in labels}
+    encoded = {name: [*chat.answer(name), chat.end_of_turn] for name in labels}
     total = 0.0
     for depth in range(len(encoded[label])):
         prefix = encoded[label][:depth]
@@ -204,7 +204,7 @@ CHAT = tiny_loaded()[1]
 @settings(max_examples=40, deadline=None)
 def test_forced_text_is_what_any_way_of_choosing_would_write(schema, rng):
     """Two walks through the tokens that may come next; one takes what is forced, the other chooses every token."""
-    constrainer = Constrainer(CHAT.tokenizer, CHAT.end_of_turn, 304)
+    constrainer = Constrainer(CHAT, 304)
     taken, free = (constrainer.matcher(JsonSchema(schema)) for _ in range(2))
     tokens = []
     while not taken.finished():
@@ -221,7 +221,7 @@ def test_forced_text_is_what_any_way_of_choosing_would_write(schema, rng):
         tokens.append(token)
     text = CHAT.decode(tokens)
     jsonschema.validate(json.loads(text), schema)
-    for token in CHAT.encode(text):  # in the tokenizer's own split, every step of which must be allowed
+    for token in CHAT.answer(text):  # in the tokenizer's own split, every step of which must be allowed
         assert bits_to_bool(free.allowed(), 304)[token]
         free.accept(token)
 
@@ -298,9 +298,9 @@ def test_shared_length():
 
 def test_label_that_starts_another_competes_with_the_end():
     _, chat = tiny_loaded()
-    matcher = Constrainer(chat.tokenizer, chat.end_of_turn, 304).matcher(Labels(("cat", "catalogue")))
+    matcher = Constrainer(chat, 304).matcher(Labels(("cat", "catalogue")))
     assert isinstance(matcher, LabelMatcher)
-    for token in chat.encode("cat"):
+    for token in chat.answer("cat"):
         if chat.end_of_turn not in matcher.allowed():
             matcher.accept(token)
     assert chat.end_of_turn in matcher.allowed()

@@ -10,8 +10,8 @@ from transformers import AutoModelForCausalLM, GPT2Config
 
 from burnish.errors import ModelError
 from burnish.models.adapters import attach_adapter
-from burnish.models.load import quiet_transformers
 from burnish.models.merge import merge_adapter
+from burnish.models.reading import quiet_transformers
 from tiny import tiny_config, tiny_model
 
 CASES = {

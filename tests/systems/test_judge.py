@@ -210,7 +210,7 @@ def test_the_baseline_takes_the_length_that_was_right_more_often() -> None:
 
 def test_equal_lengths_are_right_in_about_half() -> None:
     rows = [pair(f"the {i}", f"the {i + 400}") for i in range(100, 400)]
-    rows = [row for row in rows if len(CHAT.encode(row.target["chosen"])) == len(CHAT.encode(row.target["rejected"]))]
+    rows = [row for row in rows if len(CHAT.answer(row.target["chosen"])) == len(CHAT.answer(row.target["rejected"]))]
     system = LongerOrShorter(TASK, [pair("the cat sat", "no")], CHAT)
     right = sum(one.parsed.value["prefers"] == "chosen" for one in system.predict(rows, Silent()))
     assert 0.4 < right / len(rows) < 0.6

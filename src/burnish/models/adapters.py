@@ -19,9 +19,10 @@ from burnish.models.bottleneck import (
 )
 from burnish.models.corrected import START_FILE
 from burnish.models.fused_layers import fuse_layers
-from burnish.models.load import Loaded, load_model, quiet_transformers
+from burnish.models.load import Loaded, load_model
 from burnish.models.lora_linear import fuse_lora, start_magnitudes
 from burnish.models.quantised import Quantisation, fuse_lora_4bit, is_quantised
+from burnish.models.reading import quiet_transformers
 from burnish.models.virtual_tokens import hide_virtual_tokens, start_from_words
 from burnish.models.whole import as_held, put, whole
 from burnish.progress import Progress

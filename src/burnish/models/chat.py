@@ -13,6 +13,7 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 from burnish.errors import ModelError, TrainingError
+from burnish.models.in_place import InPlace
 from burnish.models.layout import Labelled, Span
 from burnish.models.templates import (
     DATE,
@@ -20,6 +21,7 @@ from burnish.models.templates import (
     PROBE,
     opening_as_answered,
     opens_as_it_answers,
+    own_template,
     with_fixed_date,
     without_thinking,
 )
@@ -34,6 +36,14 @@ class Rendered(NamedTuple):
     prompt_length: int
 
 
+class _Around(NamedTuple):
+    """A question's generation prompt; and once it is answered, what stands before and behind the answer."""
+
+    opened: str
+    before: str
+    after: str
+
+
 class RewritingError(TrainingError):
     """The chat template writes a turn otherwise once others follow."""
 
@@ -43,7 +53,8 @@ class Chat:
 
     template: of the adapter's training, taken as it is; None for the tokenizer's own, which is made to write one date
     and to open an answer as it writes one (models/templates.py), the latter unless answers begin with thoughts
-    (thinks). stop_ids: tokens that end a turn. notices: what the user should know about the template.
+    (thinks). stop_ids: tokens that end a turn. begins, ends: what an answer's tokens write around its text (a space,
+    mostly nothing). notices: what the user should know about the template.
     Raises ModelError when the template cannot be used.
     """
 
@@ -56,24 +67,29 @@ class Chat:
         thinks: bool = False,
     ) -> None:
         self.tokenizer = tokenizer
+        self._in_place = InPlace(tokenizer)
         self.notices: list[str] = []
-        self.template: str = template or tokenizer.chat_template or ""
-        if not self.template:
-            self.template = ("{{ bos_token }}" if self._begins_texts() else "") + PLAIN_TEMPLATE
-            self.notices.append("the model has no chat template; a plain one with Input: and Answer: is used")
+        self.template: str = template or own_template(tokenizer) or self._plain_template()
         if template is None:
             dated, self.template = self.template, with_fixed_date(self.template)
             if dated != self.template:
                 self.notices.append(f"the chat template writes today's date: here it is always {DATE}")
         self._in_parts = self._wants_parts()
         self._folds_system = self._folds_tools = False
-        self._folds_system = not self._writes(Message("system", PROBE), Message("user", "x"))
+        asked = [Message("system", PROBE), Message("user", "x")]
+        # Mistral's writes the system turn into the last turn, if that is the user's: once answered it is gone.
+        self._folds_system = not (self._writes(*asked) and self._writes(*asked, Message("assistant", "y")))
         if self._folds_system:
             self.notices.append("the chat template has no system turn; the instruction goes into the first user turn")
         self._folds_tools = not self._writes(Message("user", "x"), Message("assistant", "y"), Message("tool", PROBE))
         as_it_is = thinks or template is not None
-        after = self._around_an_answer()[2] if as_it_is else self._opening_as_answering()
-        self.end_of_turn = self._end_of_turn(after)
+        around = self._around_an_answer() if as_it_is else self._opening_as_answering()
+        self.end_of_turn = self._end_of_turn(around.after)
+        self._dropped = self._end_in_words(around.after)
+        self._opened = around.opened
+        self._opening = around.before[len(around.opened) :] if opens_as_it_answers(*around[:2]) else ""
+        self.ends = "" if self._dropped else self._up_to_marker(around.after)
+        self.begins = self._in_place.space_before(PROBE, self._opened, self._opening)
         stops = {self.end_of_turn, *generation_eos}
         if tokenizer.eos_token_id is not None:
             stops.add(int(tokenizer.eos_token_id))
@@ -105,13 +121,13 @@ class Chat:
                 fix="put the turns in the order that the model was trained on (system, user, assistant, user, …)",
             ) from error
 
-    def encode(self, text: str) -> list[int]:
-        """Token ids of a text, with no special tokens added."""
-        return list(self.tokenizer.encode(text, add_special_tokens=False))
-
     def prompt(self, messages: Sequence[Message]) -> list[int]:
         """Tokens of the messages with the assistant's turn opened: what generation starts from."""
-        return self.encode(self.text(messages, generation_prompt=True))
+        return self._in_place.alone(self.text(messages, generation_prompt=True))
+
+    def answer(self, text: str) -> list[int]:
+        """Tokens of an answer as they are learned, without the end of turn."""
+        return self._in_place.behind(self._opened, self._opening + text + self.ends)
 
     def render(self, messages: Sequence[Message], answer: Message) -> Rendered:
         """Tokens of prompt and answer; the answer with its end of turn is labelled.
@@ -141,7 +157,7 @@ class Chat:
                     got=opened[-200:],
                     fix="use training.train_on: last",
                 )
-            tokens += self.encode(opened[len(written) :])
+            tokens += self._in_place.behind(written, opened[len(written) :])
             self._refuse_markers(turn)
             tail, written = self._turn(opened, self.text([*before, turn], generation_prompt=False))
             spans.append(Span(len(tokens), len(tokens) + len(tail)))
@@ -180,7 +196,10 @@ class Chat:
                 "prompt is the start of the assistant's turn",
             )
         text = closed[len(opened) :]
-        tail = self.encode(text)
+        if self._dropped:
+            text = text.removesuffix(self._dropped)
+            return [*self._in_place.behind(opened, text), self.end_of_turn], opened + text
+        tail = self._in_place.behind(opened, text)
         # Text after the end of turn (a newline, say) is never produced at inference: it carries no label.
         end = next((i for i, token in enumerate(tail) if token in self.stop_ids), None)
         if end is None:
@@ -190,8 +209,9 @@ class Chat:
         return tail[: end + 1], opened + before + found
 
     def decode(self, tokens: Sequence[int]) -> str:
-        """Text of generated tokens, special tokens left out."""
-        return str(self.tokenizer.decode(list(tokens), skip_special_tokens=True))
+        """Text of generated tokens, special tokens and what the template puts around answers left out."""
+        text = str(self.tokenizer.decode(list(tokens), skip_special_tokens=True))
+        return text.removeprefix(self._opening).removesuffix(self.ends)
 
     def hidden_system_prompt(self, messages: Sequence[Message]) -> str | None:
         """The system prompt that the template adds by itself when the messages bring none, else None."""
@@ -203,6 +223,13 @@ class Chat:
         cut = bare.find("\x00")
         head = rendered[:first] if first > 0 else ""
         return head.strip() if cut >= 0 and len(head) > 2 * len(bare[:cut]) + 20 else None
+
+    def _plain_template(self) -> str:
+        """For models without a chat template."""
+        if self.tokenizer.eos_token is None:
+            raise _no_end_of_turn()
+        self.notices.append("the model has no chat template; a plain one with Input: and Answer: is used")
+        return ("{{ bos_token }}" if self._begins_texts() else "") + PLAIN_TEMPLATE
 
     def _begins_texts(self) -> bool:
         """Whether the tokenizer puts its first token in front of a text, as the model was pretrained."""
@@ -231,8 +258,7 @@ class Chat:
         except ModelError:
             return False
 
-    def _around_an_answer(self) -> tuple[str, str, str]:
-        """A question's generation prompt; and once it is answered, what stands before and behind the answer."""
+    def _around_an_answer(self) -> _Around:
         question = Message("user", "x")
         closed = self.text([question, Message("assistant", PROBE)], generation_prompt=False)
         before, found, after = closed.rpartition(PROBE)
@@ -242,41 +268,58 @@ class Chat:
                 got=closed[-200:],
                 fix="give the model a chat template that writes the content of assistant turns",
             )
-        return self.text([question], generation_prompt=True), before, after
+        return _Around(self.text([question], generation_prompt=True), before, after)
 
-    def _opening_as_answering(self) -> str:
-        """See to it that the template opens a turn as it writes answers; what stands behind an answer."""
+    def _opening_as_answering(self) -> _Around:
+        """See to it that the template opens a turn as it writes answers."""
         given, quiet = self.template, without_thinking(self.template)
         for template in (given, quiet, opening_as_answered(quiet, in_parts=self._in_parts)):
             self.template = template
-            opened, before, after = self._around_an_answer()
-            if opens_as_it_answers(opened, before):
+            around = self._around_an_answer()
+            if opens_as_it_answers(around.opened, around.before):
                 break
         else:
             raise ModelError(
                 "the model's chat template writes answers otherwise than it opens them",
-                got=before[-200:],
+                got=around.before[-200:],
                 fix="give the model a chat template whose generation prompt is the start of the assistant's turn",
             )
         if self.template != given:
             self.notices.append(
-                f"prompts end with {before[-40:]!r}, as the chat template writes it in front of an answer without a "
-                "thought: the model answers at once"
+                f"prompts end with {around.before[-40:]!r}, as the chat template writes it in front of an answer "
+                "without a thought: the model answers at once"
+            )
+        return around
+
+    def _end_of_turn(self, after: str) -> int:
+        """The first special token that the template puts behind an assistant's content, else the end of text."""
+        special = set(self.tokenizer.all_special_ids) | set(self.tokenizer.added_tokens_decoder)
+        found = next(
+            (token for token in self._in_place.alone(after) if token in special), self.tokenizer.eos_token_id
+        )
+        if found is None:
+            raise _no_end_of_turn()
+        return int(found)
+
+    def _end_in_words(self, after: str) -> str:
+        """What the template puts behind an answer, if that holds no end of turn: such text is not learned, since a
+        model that had to write it would have it in its answers."""
+        marker = str(self.tokenizer.convert_ids_to_tokens(self.end_of_turn))
+        if marker in after:
+            return ""
+        if after.strip():
+            self.notices.append(
+                f"the chat template ends answers with {after!r}, which is no token of this tokenizer: answers end "
+                f"with {marker} instead"
             )
         return after
 
-    def _end_of_turn(self, after: str) -> int:
-        """The first special token that the template puts behind an assistant's content."""
-        special = set(self.tokenizer.all_special_ids) | set(self.tokenizer.added_tokens_decoder)
-        for token in self.encode(after):
-            if token in special:
-                return int(token)
-        if self.tokenizer.eos_token_id is None:
-            raise ModelError(
-                "the tokenizer has no end-of-turn token",
-                fix="set eos_token in tokenizer_config.json",
-            )
-        return int(self.tokenizer.eos_token_id)
+    def _up_to_marker(self, after: str) -> str:
+        return after.partition(str(self.tokenizer.convert_ids_to_tokens(self.end_of_turn)))[0]
+
+
+def _no_end_of_turn() -> ModelError:
+    return ModelError("the tokenizer has no end-of-turn token", fix="set eos_token in tokenizer_config.json")
 
 
 def _learned(messages: Sequence[Message], *, all_turns: bool) -> list[int]:

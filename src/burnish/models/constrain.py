@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from burnish.errors import ConfigError, first_line
+from burnish.models.chat import Chat
 from burnish.records import Constraint, JsonSchema, Labels
 
 Allowed = NDArray[np.int32]  # bit mask over the vocabulary, 32 tokens a word
@@ -100,11 +101,11 @@ class JsonMatcher:
 
 
 class Constrainer:
-    """Makes matchers for one tokenizer; grammars and label trees are built once each."""
+    """Makes matchers for one chat template's answers; grammars and label trees are built once each."""
 
-    def __init__(self, tokenizer: Any, stop_id: int, vocabulary: int) -> None:
-        self._tokenizer = tokenizer
-        self._stop = stop_id
+    def __init__(self, chat: Chat, vocabulary: int) -> None:
+        self._chat = chat
+        self._stop = chat.end_of_turn
         self._words = (vocabulary + 31) // 32
         self._guide: Any = None
         self._trees: dict[Labels, _Node] = {}
@@ -125,7 +126,7 @@ class Constrainer:
         root = _Node()
         for label in constraint.labels:
             node = root
-            for token in self._tokenizer.encode(label, add_special_tokens=False):
+            for token in self._chat.answer(label):
                 node = node.children.setdefault(token, _Node())
             node.ends = True
         return root
@@ -135,10 +136,12 @@ class Constrainer:
         from llguidance.hf import from_tokenizer
 
         if self._guide is None:
-            self._guide = from_tokenizer(self._tokenizer, n_vocab=self._words * 32, eos_token=self._stop)
+            self._guide = from_tokenizer(self._chat.tokenizer, n_vocab=self._words * 32, eos_token=self._stop)
         options = {"whitespace_flexible": False, "item_separator": ",", "key_separator": ":"}
+        schema = json.dumps({**constraint.schema, "x-guidance": options})
+        around = (json.dumps(text) if text else "" for text in (self._chat.begins, self._chat.ends))
         try:
-            grammar = LLMatcher.grammar_from_json_schema(dict(constraint.schema), defaults=options)
+            grammar = LLMatcher.grammar_from_lark("start: {} json {}\njson: %json {}".format(*around, schema))
             matcher = LLMatcher(self._guide, grammar)
         except ValueError as error:
             raise _unusable(str(error)) from error

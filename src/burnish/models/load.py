@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-import io
 import json
-import logging
 import os
 import shutil
 import tempfile
-import warnings
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, redirect_stderr
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 
-from burnish.errors import ModelError, first_line
+from burnish.errors import ModelError
 from burnish.models.catalog import ModelSource, resolve
 from burnish.models.device import Format, choose_dtype, detect, give_back_freed_memory, keep_freed_memory
 from burnish.models.packed import pack_linear_layers
 from burnish.models.quantised import Quantisation, mend_layers, quantisation_config
+from burnish.models.reading import quiet_transformers, reading
+from burnish.models.tokenizers import read_tokenizer, tokenizer_of_gguf
 from burnish.models.wheels import cache_dir, fetch_member, sha256_of
 from burnish.progress import Progress, Silent
 
@@ -64,7 +62,7 @@ def load_model(
     chosen = choose_dtype(dtype, device)
     if device.device == "cpu":
         keep_freed_memory()
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers import AutoModelForCausalLM
 
     from burnish.models.attention import choose_attention
 
@@ -72,8 +70,8 @@ def load_model(
     if quantise:
         options["quantization_config"] = quantisation_config(quantise, chosen)
         options["device_map"] = {"": torch.cuda.current_device() if device.device == "cuda" else device.device}
+    tokenizer = read_tokenizer(name, folder, progress)
     with quiet_transformers(), reading(name):
-        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
         model = AutoModelForCausalLM.from_pretrained(
             folder,
             dtype=chosen,
@@ -98,11 +96,9 @@ def load_model(
 
 def load_tokenizer(name: str, *, base_dir: Path | None = None, progress: Progress | None = None) -> Any:
     """The tokenizer alone (no weights in memory)."""
-    folder = local_folder(resolve(name, base_dir), progress or Silent())
-    from transformers import AutoTokenizer
-
-    with quiet_transformers(), reading(name):
-        return AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+    progress = progress or Silent()
+    folder = local_folder(resolve(name, base_dir), progress)
+    return read_tokenizer(name, folder, progress)
 
 
 def local_folder(source: ModelSource, progress: Progress) -> Path:
@@ -159,10 +155,10 @@ def _dequantised(gguf: Path, name: str, progress: Progress) -> Path:
 
 
 def _convert(gguf: Path, folder: Path) -> None:
-    from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
+    from transformers import AutoModelForCausalLM, GgufConfig
 
+    tokenizer = tokenizer_of_gguf(gguf)
     with quiet_transformers(), reading(str(gguf)):
-        tokenizer = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
         model = AutoModelForCausalLM.from_pretrained(
             gguf.parent,
             gguf_file=gguf.name,
@@ -196,49 +192,3 @@ def weights_hash(folder: Path) -> str:
     temporary.write_text(json.dumps({"files": key, "sha256": total.hexdigest()}), encoding="utf-8")
     temporary.replace(note)
     return total.hexdigest()
-
-
-@contextmanager
-def reading(name: str) -> Iterator[None]:
-    """Turn a loader's failure into an error that names the model."""
-    from safetensors import SafetensorError
-
-    try:
-        yield
-    except (OSError, ValueError, KeyError, RuntimeError, ImportError, SafetensorError) as error:
-        reason = first_line(error) or type(error).__name__
-        if "backend tokenizer" in reason:
-            raise ModelError(
-                "the model has no tokenizer",
-                got=name,
-                where="model",
-                fix="put its tokenizer.json and tokenizer_config.json beside the weights (tokenizer.save_pretrained)",
-            ) from error
-        raise ModelError(
-            f"the model cannot be read: {reason}",
-            got=name,
-            where="model",
-            fix="give a causal language model saved as safetensors or GGUF, whose files are complete",
-        ) from error
-
-
-@contextmanager
-def quiet_transformers() -> Iterator[None]:
-    """No progress bars, log lines or warnings of the loaders; Burnish reports by itself."""
-    from transformers.utils import logging as transformers_logging
-
-    levels = {name: logging.getLogger(name).level for name in ("transformers", "accelerate", "peft")}
-    bars = transformers_logging.is_progress_bar_enabled()
-    transformers_logging.disable_progress_bar()
-    for name in levels:
-        logging.getLogger(name).setLevel(logging.ERROR)
-    try:
-        # The GGUF reader draws its own bar on stderr whatever it is told.
-        with warnings.catch_warnings(), redirect_stderr(io.StringIO()):
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        for name, level in levels.items():
-            logging.getLogger(name).setLevel(level)
-        if bars:
-            transformers_logging.enable_progress_bar()

@@ -11,6 +11,9 @@ from __future__ import annotations
 
 import datetime
 import re
+from typing import Any
+
+from burnish.errors import ModelError
 
 # For base models that come without a template: roles as headings; the end of a turn is the model's end of text.
 PLAIN_TEMPLATE = (
@@ -18,11 +21,25 @@ PLAIN_TEMPLATE = (
     "{% if message['role'] == 'system' %}{{ message['content'] + '\n\n' }}"
     "{% elif message['role'] == 'assistant' %}{{ 'Answer: ' + message['content'] + eos_token + '\n\n' }}"
     "{% else %}{{ 'Input: ' + message['content'] + '\n\n' }}{% endif %}{% endfor %}"
-    "{% if add_generation_prompt %}{{ 'Answer: ' }}{% endif %}"
+    "{% if add_generation_prompt %}{{ 'Answer:' }}{% endif %}"  # no space: it belongs to the answer's first token
 )
 PROBE = "burnish-probe"  # a content that no template changes
 DATE = datetime.date(2025, 1, 1)  # that templates write in place of today's
 _TODAY = re.compile(r"""strftime_now\(\s*(["'])(.*?)\1\s*\)""")
+
+
+def own_template(tokenizer: Any) -> str:
+    """The tokenizer's chat template, "" for none; of several with names (Command R+) the one called default."""
+    template = tokenizer.chat_template or ""
+    if not isinstance(template, dict):
+        return str(template)
+    if "default" not in template:
+        raise ModelError(
+            "the tokenizer has several chat templates and none is called default",
+            got=", ".join(template),
+            fix="name one of them default in tokenizer_config.json",
+        )
+    return str(template["default"])
 
 
 def with_fixed_date(template: str) -> str:

@@ -324,7 +324,7 @@ def _config(place: Path | str) -> Any:
     """The transformers config of a folder, a GGUF file or a model that the hub's cache holds."""
     from transformers import AutoConfig
 
-    from burnish.models.load import quiet_transformers
+    from burnish.models.reading import quiet_transformers
 
     options: dict[str, Any] = {"trust_remote_code": False}
     folder: Path | str = place
