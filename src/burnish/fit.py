@@ -94,6 +94,7 @@ def attach(
 ) -> Loaded:
     """The base with what the settings train, begun as they say; the base's own modules are changed."""
     from burnish.models.adapters import attach_adapter
+    from burnish.models.lora_targets import left_out
 
     model = attach_adapter(
         base.model,
@@ -107,6 +108,10 @@ def attach(
         virtual_tokens=settings.virtual_tokens,
         seed=seed,
     )
+    if settings.lora_target_modules == "all-linear" and settings.method in ("lora", "qlora", "dora"):
+        others = left_out(model)
+        if others:
+            progress.notice(f"the adapter leaves as they are: {', '.join(others)}")
     # An objective that measures from the model without its adapter wants to begin there.
     corrected = settings.method == "qlora" and settings.qlora_init == "corrected" and settings.objective == "sft"
     start = _correct(model, seed, rows, progress, group) if corrected else {}
@@ -232,7 +237,9 @@ class _Lengths(NamedTuple):
 
 
 def _lengths(settings: TrainingConfig, base: Loaded) -> _Lengths:
-    context = int(getattr(base.model.config, "max_position_embeddings", 2**31))
+    from burnish.models.text_part import context_of
+
+    context = context_of(base.model)
     virtual = settings.virtual_tokens if settings.method in ("prefix_tuning", "prompt_tuning") else 0
     limit = min(settings.max_length, context - virtual)
     options: dict[str, Any] = {

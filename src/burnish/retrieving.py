@@ -86,7 +86,9 @@ def with_retrieved(prepared: Prepared, config: TaskConfig, chat: Chat, model: Lo
 
 def positions_of(model: Loaded) -> int:
     """The model's context in tokens."""
-    return int(getattr(model.model.config, "max_position_embeddings", 2**31))
+    from burnish.models.text_part import context_of
+
+    return context_of(model.model)
 
 
 def settled(loaded: LoadedTask, k: int) -> LoadedTask:

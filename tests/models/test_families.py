@@ -20,6 +20,14 @@ HOW = {
     "gemma3": "masked",
     "phi": "masked",
     "gpt2": "masked",
+    "gemma2": "masked",
+    "gemma3 that sees": "masked",
+    "gpt_oss": "masked",
+    "mixtral": "masked",
+    "glm4_moe": "masked",
+    "qwen3_5": "rows",
+    "lfm2": "rows",
+    "jamba": "rows",
 }
 
 
@@ -74,7 +82,7 @@ def test_oracle_shared_prefixes_give_the_gradients_of_whole_rows(family, method)
     assert TokenLosses(model).how == HOW[family]
     rows = sequences()
     packed = lay_out(rows, how=HOW[family])
-    assert packed.tokens_RT.numel() < 0.6 * packed.tokens
+    assert HOW[family] == "rows" or packed.tokens_RT.numel() < 0.6 * packed.tokens
     ours = gradients(model, lambda way: [packed])
     apart = gradients(model, lambda way: [lay_out(rows, how=way, share=False)])
     in_rows = gradients(model, lambda way: [lay_out(rows, how="rows")])

@@ -14,10 +14,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from burnish.models import generate
+from burnish.errors import ModelError
+from burnish.models import batch_state
+from burnish.models.batch_state import read_width
 from burnish.models.chat import Chat
 from burnish.models.constrain import Constrainer, JsonMatcher, LabelMatcher, bits_to_bool
-from burnish.models.generate import Engine, Request, read_width, shared_length
+from burnish.models.generate import Engine, Request, shared_length
 from burnish.models.load import load_model
 from burnish.records import JsonSchema, Labels, Message
 from tiny import tiny_config, tiny_loaded
@@ -61,10 +63,42 @@ def test_batched_with_shared_prefix_equals_one_by_one(attention, seed):
         assert answer.prompt_tokens == len(request.tokens)
 
 
-def test_other_family_without_grouped_attention():
-    loaded, chat = tiny_loaded(config=TINY["qwen3"])
-    for request, answer in zip(asked := requests(chat), Engine(loaded, chat).generate(asked), strict=True):
-        assert list(answer.tokens) == slow_greedy(loaded, chat, request)[0]
+@pytest.mark.parametrize("limit", [3, 12])
+@pytest.mark.parametrize("family", TINY)
+def test_every_family_answers_as_it_does_without_a_cache(family, limit):
+    """Rows of several lengths in one batch, with what they share read once: padding lies within windows, and would
+    run through the states of models that keep one."""
+    loaded, chat = tiny_loaded(config=TINY[family])
+    for request, answer in zip(
+        asked := requests(chat, limit=limit), Engine(loaded, chat).generate(asked), strict=True
+    ):
+        tokens, logprobs = slow_greedy(loaded, chat, request)
+        assert list(answer.tokens) == tokens
+        assert answer.logprobs == pytest.approx(logprobs, abs=1e-3)
+        assert answer.cached_tokens > 8
+
+
+def test_rows_that_end_early_are_dropped_from_what_was_read():
+    """Half of the rows stop at once: those left go on from keys, values and states of their own."""
+    for family in ("qwen3_5", "jamba", "gemma3", "llama"):
+        loaded, chat = tiny_loaded(config=TINY[family])
+        asked = [request._replace(max_new_tokens=2 + 9 * (i % 2)) for i, request in enumerate(requests(chat))]
+        for request, answer in zip(asked, Engine(loaded, chat).generate(asked), strict=True):
+            assert list(answer.tokens) == slow_greedy(loaded, chat, request)[0]
+
+
+def test_a_model_that_does_not_go_on_is_refused(monkeypatch):
+    """Planted: one that forgets what it has read."""
+    loaded, chat = tiny_loaded(config=TINY["qwen3_5"])
+    real = type(loaded.model).forward
+
+    def forgetful(self, *args, past_key_values=None, **kwargs):
+        return real(self, *args, **kwargs)
+
+    monkeypatch.setattr(type(loaded.model), "forward", forgetful)
+    with pytest.raises(ModelError, match="cannot go on from what it has read") as error:
+        Engine(loaded, chat)
+    assert error.value.got == "qwen3_5_text"
 
 
 @pytest.mark.parametrize("prefill", [1, 30, 64, 10**6])
@@ -73,7 +107,7 @@ def test_answers_do_not_depend_on_the_batch(monkeypatch, prefill):
     loaded, chat = tiny_loaded()
     asked = requests(chat)
     small = Engine(loaded, chat, tokens_per_batch=64, max_rows=1).generate(asked)
-    monkeypatch.setattr(generate, "PREFILL_TOKENS", prefill)
+    monkeypatch.setattr(batch_state, "PREFILL_TOKENS", prefill)
     large = Engine(loaded, chat).generate(asked)
     assert [answer.tokens for answer in small] == [answer.tokens for answer in large]
     for one, other in zip(small, large, strict=True):
@@ -243,7 +277,7 @@ def test_what_is_read_at_once_changes_no_answer(monkeypatch):
     made = requests(chat, limit=80, constraint=JsonSchema(SCHEMA))
     found = []
     for tokens in (0, 10**6):
-        monkeypatch.setattr(generate, "PASS_TOKENS", tokens)
+        monkeypatch.setattr(batch_state, "PASS_TOKENS", tokens)
         found.append(Engine(loaded, chat).generate(made, temperature=1.0))
     for one, other in zip(*found, strict=True):
         assert one.tokens == other.tokens

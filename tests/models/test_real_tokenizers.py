@@ -22,8 +22,8 @@ from burnish.models.chat import Chat
 from burnish.models.constrain import Constrainer, bits_to_bool
 from burnish.models.load import load_tokenizer
 from burnish.models.wheels import Wheel, fetch_member
-from burnish.progress import Silent
 from burnish.records import JsonSchema, Labels, Message
+from notes import Notes
 
 MISTRAL = Wheel(
     "mistral-common",
@@ -45,16 +45,6 @@ CHATML = (
     "{% for m in messages %}{{ '<|im_start|>' + m.role + '\n' + m.content + '<|im_end|>\n' }}{% endfor %}"
     "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
 )
-
-
-class Told(Silent):
-    """Keeps notices."""
-
-    def __init__(self) -> None:
-        self.notices: list[str] = []
-
-    def notice(self, text: str, *, warning: bool = False) -> None:
-        self.notices.append(text)
 
 
 SCHEMA = {
@@ -196,12 +186,12 @@ def test_texts_are_cut_as_tokenizer_json_says_whatever_class_a_folder_names(tmp_
     settings = json.loads((tmp_path / "tokenizer_config.json").read_text())
     (tmp_path / "tokenizer_config.json").write_text(json.dumps(settings | {"tokenizer_class": "GPT2Tokenizer"}))
     assert AutoTokenizer.from_pretrained(tmp_path).tokenize("2023") == ["2", "0", "23"]
-    told = Told()
+    told = Notes()
     found = load_tokenizer(str(tmp_path), progress=told)
     assert found.tokenize("2023") == ["2", "0", "2", "3"]
-    assert "transformers' GPT2Tokenizer would cut some otherwise" in told.notices[0]
+    assert "transformers' GPT2Tokenizer would cut some otherwise" in told.lines[0]
     found.save_pretrained(tmp_path / "exported")  # what is exported is read alike by every other tool
     shutil.copy(tmp_path / "config.json", tmp_path / "exported")
     assert AutoTokenizer.from_pretrained(tmp_path / "exported").tokenize("2023") == ["2", "0", "2", "3"]
     assert load_tokenizer(str(tmp_path / "exported"), progress=told).tokenize("2023") == ["2", "0", "2", "3"]
-    assert len(told.notices) == 1
+    assert len(told.lines) == 1

@@ -13,6 +13,7 @@ from burnish.models.adapters import attach_adapter
 from burnish.models.merge import merge_adapter
 from burnish.models.reading import quiet_transformers
 from tiny import tiny_config, tiny_model
+from tiny_families import TINY
 
 CASES = {
     "lora": {"method": "lora"},
@@ -78,6 +79,17 @@ def test_layers_that_keep_weights_the_other_way_round(method):
         warnings.simplefilter("ignore")
         ours, theirs = both(make, method=method, target_modules=["c_attn", "c_fc", "c_proj"])
     same_weights(ours, theirs)
+
+
+@pytest.mark.parametrize("family", ["mixtral", "glm4_moe"])
+def test_experts_whose_weights_are_one_tensor(family):
+    """peft puts a layer around another for each tensor of the experts; the router has one, too."""
+    ours, theirs = both(lambda: tiny_model(TINY[family]), method="lora")
+    same_weights(ours, theirs)
+    plain = dict(tiny_model(TINY[family]).named_parameters())
+    changed = {name for name, weight in ours.named_parameters() if not torch.equal(weight, plain[name])}
+    for weight in ("mlp.experts.gate_up_proj", "mlp.experts.down_proj", "mlp.gate.weight"):
+        assert any(name.endswith(weight) for name in changed)
 
 
 def test_a_tied_head_with_an_adapter_gets_its_own_weight(tmp_path):

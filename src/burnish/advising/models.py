@@ -67,10 +67,11 @@ def _candidate(
 ) -> Candidate:
     from burnish.models.catalog import CATALOG
     from burnish.models.load import load_model
+    from burnish.models.text_part import text_config
 
     model = load_model(name, base_dir=loaded.base_dir, progress=progress)
     known = CATALOG.get(name)
-    context = getattr(model.model.config, "max_position_embeddings", None)
+    context = getattr(text_config(model.model), "max_position_embeddings", None)
     return Candidate(
         name,
         sum(parameter.numel() for parameter in model.model.parameters()),

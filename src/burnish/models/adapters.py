@@ -9,7 +9,7 @@ from typing import Any, Literal, NamedTuple, get_args
 
 import torch
 
-from burnish.errors import ModelError
+from burnish.errors import ModelError, first_line
 from burnish.models.bottleneck import (
     attach_bottleneck,
     bottleneck_size,
@@ -21,8 +21,10 @@ from burnish.models.corrected import START_FILE
 from burnish.models.fused_layers import fuse_layers
 from burnish.models.load import Loaded, load_model
 from burnish.models.lora_linear import fuse_lora, start_magnitudes
+from burnish.models.lora_targets import not_for_lora
 from burnish.models.quantised import Quantisation, fuse_lora_4bit, is_quantised
 from burnish.models.reading import quiet_transformers
+from burnish.models.text_part import beside_text, text_config
 from burnish.models.virtual_tokens import hide_virtual_tokens, start_from_words
 from burnish.models.whole import as_held, put, whole
 from burnish.progress import Progress
@@ -102,6 +104,7 @@ def attach_adapter(
     prefix_tuning, prompt_tuning: `virtual_tokens` keys and values a layer (Li and Liang 2021), or embeddings
         (Lester et al. 2021), in front of every row; the model is called as before (models/virtual_tokens.py).
     full: all weights of the model itself; nothing is attached.
+    Of models that see or hear, the part that writes text is trained.
     target_modules: names of linear layers, or "all-linear" for all but the output head. r, alpha, dropout,
     target_modules and rank_stabilised are for lora, qlora and dora, target_modules for ia3 too.
     Raises ModelError when a name matches nothing, or when the base is not in the form that the method trains on.
@@ -115,7 +118,10 @@ def attach_adapter(
             fix="load the model without quantise" if in_4_bits else 'load the model with quantise="nf4"',
         )
     if method == "full":
-        return model.requires_grad_(True)
+        model.requires_grad_(True)
+        for part in beside_text(model).values():
+            part.requires_grad_(False)
+        return model
     with torch.random.fork_rng(), quiet_transformers():
         torch.manual_seed(seed)
         if method == "bottleneck":
@@ -149,10 +155,20 @@ def _with_layers(
             lora_alpha=alpha,
             lora_dropout=dropout,
             target_modules=modules,
+            exclude_modules=not_for_lora(model, target_modules),
             use_rslora=rank_stabilised,
             use_dora=method == "dora",
         )
-    ready = _ready(get_peft_model(model, config))
+    try:
+        adapted = get_peft_model(model, config)
+    except ValueError as error:  # experts know no dropout and no DoRA, say
+        raise ModelError(
+            f"peft cannot attach this adapter: {first_line(error)}",
+            got=model.config.model_type,
+            where="training",
+            fix="change that setting, or name other layers in training.lora_target_modules",
+        ) from error
+    ready = _ready(adapted)
     start_magnitudes(ready)
     return ready
 
@@ -208,12 +224,14 @@ def _ia3(config: Any, model: Any, modules: str | list[str]) -> Any:
     all-linear: these are found by name and shape: key and value projections by their names, and linear layers
     from the feed-forward width to the model's.
     """
-    wide = int(getattr(model.config, "intermediate_size", None) or 4 * model.config.hidden_size)
+    config_of_text = text_config(model)
+    wide = int(getattr(config_of_text, "intermediate_size", None) or 4 * config_of_text.hidden_size)
     back = {
         name.rsplit(".", 1)[-1]
         for name, module in model.named_modules()
         if type(module) is torch.nn.Linear and module.in_features == wide != module.out_features
     }
+    others = beside_text(model)
     names = _linear_names(model)
     if modules == "all-linear":
         chosen = [name for name in names if name in back or name.lower().startswith(("k_", "v_", "key", "value"))]
@@ -222,6 +240,7 @@ def _ia3(config: Any, model: Any, modules: str | list[str]) -> Any:
     return config(
         task_type="CAUSAL_LM",
         target_modules=chosen,
+        exclude_modules=list(others) or None,
         feedforward_modules=[name for name in chosen if name in back],
     )
 

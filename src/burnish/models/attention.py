@@ -7,7 +7,7 @@ of eager attention (Vaswani et al. 2017, equation 1): the softmax runs over pref
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 import torch
@@ -132,7 +132,17 @@ def choose_attention(model: Any, device: str, way: Way | None = None) -> None:
     """Let a model compute its attention in the best way for the device, or in the way given."""
     chosen = way or best_way(model.config, device)
     _register()
-    model.set_attn_implementation(_NAMES[chosen])
+    if chosen == "sdpa":
+        take_plain_attention(model)
+    else:
+        model.set_attn_implementation(_NAMES[chosen])
+
+
+def take_plain_attention(model: Any) -> None:
+    """Let a model compute attention by PyTorch's kernels, or as transformers writes it out where they do not serve:
+    scores that are capped (Gemma 2), sinks (gpt-oss)."""
+    if getattr(model, "_supports_sdpa", False):
+        model.set_attn_implementation("sdpa")
 
 
 def _register() -> None:
@@ -154,7 +164,18 @@ def way_of(model: Any) -> Way:
 
 def is_windowed(config: Any) -> bool:
     """Whether some layers see a sliding window only."""
+    config = config.get_text_config(decoder=True)
     return bool(getattr(config, "sliding_window", None)) and bool(getattr(config, "use_sliding_window", True))
+
+
+def masks_of_kinds(config: Any, mask: Callable[[int | None], Tensor]) -> Any:
+    """The mask that a model takes, or one for each kind of layer. mask: makes one for a window."""
+    config = config.get_text_config(decoder=True)
+    window = config.sliding_window if is_windowed(config) else None
+    kinds = set(getattr(config, "layer_types", None) or ())
+    if "sliding_attention" not in kinds:
+        return mask(window if not kinds else None)
+    return {kind: mask(window if kind == "sliding_attention" else None) for kind in kinds}
 
 
 def supports_prefix(model: Any) -> bool:

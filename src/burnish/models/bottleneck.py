@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from burnish.errors import ModelError
+from burnish.models.text_part import text_config
 
 CONFIG_FILE = "bottleneck_config.json"
 NAME = "bottleneck"  # the submodule's name in the modules it stands behind
@@ -45,7 +46,7 @@ def attach_bottleneck(model: Any, size: int) -> Any:
     they lead to the model's width. Raises ModelError where there are no decoder layers to be found.
     """
     model.requires_grad_(False)
-    width = int(model.config.hidden_size)
+    width = int(text_config(model).hidden_size)
     for layer in _decoder_layers(model):
         for part in _parts(layer, width):
             device = next(part.parameters()).device
@@ -93,7 +94,7 @@ def _behind(module: Any, _: Any, output: Any) -> Any:
 
 
 def _decoder_layers(model: Any) -> nn.ModuleList:
-    wanted = getattr(model.config, "num_hidden_layers", None)
+    wanted = getattr(text_config(model), "num_hidden_layers", None)
     for module in model.modules():
         if isinstance(module, nn.ModuleList) and len(module) == wanted:
             return module

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
 from torch import Tensor
@@ -90,3 +91,20 @@ class BufferCache(Cache):
 def key_values(cache: Any) -> KeyValues:
     """Keys and values of a cache, a pair of [rows, kv_heads, tokens, head_dim] for each layer."""
     return [(layer.keys, layer.values) for layer in cache.layers]
+
+
+def keeps_state(model: Any) -> bool:
+    """Whether layers keep more than keys and values of what was read, or the model has a cache of its own kind."""
+    from transformers import DynamicCache
+
+    base = model.get_base_model() if hasattr(model, "get_base_model") else model
+    if getattr(base, "_is_stateful", False) or cache_name(base) != "past_key_values":
+        return True
+    layers = DynamicCache(config=base.config).layers
+    return any(not isinstance(layer, DynamicLayer) or hasattr(layer, "update_conv_state") for layer in layers)
+
+
+def cache_name(model: Any) -> str:
+    """The argument by which a model is given its cache."""
+    base = model.get_base_model() if hasattr(model, "get_base_model") else model
+    return "cache_params" if "cache_params" in inspect.signature(base.forward).parameters else "past_key_values"

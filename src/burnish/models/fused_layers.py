@@ -35,7 +35,7 @@ _KEY = "_burnish_plan"
 def _layer_forward(layer: Any, hidden_states: Tensor, *args: Any, **kwargs: Any) -> Tensor:
     """transformers' decoder layer: hidden_states [B, T, D] to the same shape."""
     plan = None if args else _plan(layer, hidden_states)
-    if plan is None:
+    if plan is None or kwargs["position_embeddings"][0].shape[-1] != plan.head_dim:  # rotated in part
         out: Tensor = type(layer).forward(layer, hidden_states, *args, **kwargs)
         return out
     if layer.training and getattr(layer, "gradient_checkpointing", False):

@@ -6,7 +6,6 @@ per-token log-probabilities under the constrained distribution.
 
 from __future__ import annotations
 
-import copy
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -16,18 +15,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from burnish.models.attention import KeyValues, supports_prefix
-from burnish.models.cache import BufferCache, key_values
+from burnish.models.batch_state import begin_batch, how_to_read, read_prefix
 from burnish.models.chat import Chat
 from burnish.models.constrain import Constrainer, Matcher, bits_to_bool
 from burnish.models.load import Loaded
+from burnish.models.text_part import context_of
 from burnish.models.virtual_tokens import virtual_tokens
-from burnish.models.whole import computing
 from burnish.records import Completion, Constraint
-
-# Tokens that cost as much time as a pass does by itself: a small model's on a CPU (docs/log.md), a guess for GPUs.
-PASS_TOKENS, PASS_TOKENS_GPU = 16, 256
-PREFILL_TOKENS = 2048  # prompt tokens read at a time: their activations stay small enough to be used again
 
 
 class Request(NamedTuple):
@@ -63,11 +57,11 @@ class Engine:
         self.loaded = loaded
         self.chat = chat
         self.model = loaded.model
-        positions = int(getattr(self.model.config, "max_position_embeddings", 0) or 2**31)
-        self.context = positions - virtual_tokens(self.model)
+        self.context = context_of(self.model) - virtual_tokens(self.model)
         self._vocabulary = int(self.model.get_output_embeddings().weight.shape[0])
         self._constrainer = Constrainer(chat, self._vocabulary)
         self._tokens_per_batch = tokens_per_batch
+        self._how = how_to_read(self.model)
         self._max_rows = max_rows
 
     @torch.inference_mode()
@@ -129,12 +123,7 @@ class Engine:
 
     def _prefix(self, tokens: Sequence[int]) -> Any:
         """The model's cache after the shared prefix, batch of one."""
-        from transformers import DynamicCache
-
-        cache = DynamicCache(config=self.model.config)
-        ids = torch.tensor([list(tokens)], device=self.loaded.device)
-        self.model(input_ids=ids, past_key_values=cache, use_cache=True, logits_to_keep=1)
-        return cache
+        return read_prefix(self.model, self._how, tokens, self.loaded.device)
 
     def _batches(self, requests: Sequence[Request], fits: list[int], shared: int) -> list[list[int]]:
         """Requests of similar length together, within the budgets."""
@@ -152,10 +141,11 @@ class Engine:
 
     def _answer(self, rows: list[_Row], prefix: Any, shared: int, temperature: float) -> None:
         """Prefill and decode one batch until every row has stopped."""
-        state = _BatchState(self.model, prefix, shared, rows, self.loaded.device)
+        lengths = [(len(row.pending), row.request.max_new_tokens) for row in rows]
+        state = begin_batch(self.model, self._how, prefix, shared, lengths, self.loaded.device)
         active = list(rows)
-        width = max(len(row.pending) for row in rows)
         while active:
+            width = state.width([len(row.pending) for row in active])
             logits = state.step([row.pending[:width] for row in active], [row.position for row in active])
             for row in active:
                 row.position += len(row.pending[:width])
@@ -170,7 +160,6 @@ class Engine:
                 for row in active:  # cheaper to carry a few finished rows along than to move all keys
                     if row.stopped:
                         row.pending = [self.chat.end_of_turn]
-            width = read_width([len(row.pending) for row in active], self.loaded.device)
 
     def _choose(self, rows: list[_Row], logits: Tensor, temperature: float) -> None:
         """Pick the next tokens of each row that has none left to read from logits [rows, vocabulary]; forced tokens
@@ -235,112 +224,6 @@ class Engine:
             cached_tokens=shared,
             seconds=seconds,
         )
-
-
-class _BatchState:
-    """Keys and values of one batch, its padding, and the forward call.
-
-    Rows are left-padded at every step, so the last column holds each row's newest token; padded slots stay masked.
-    """
-
-    def __init__(self, model: Any, prefix: Any, shared: int, rows: list[_Row], device: str) -> None:
-        self._model = model
-        self._device = device
-        self._shared = shared
-        # An index, since a slice is not contiguous, and PyTorch then copies the head's weight once for every row.
-        self._last = torch.tensor([-1], device=device)
-        self._prefix: KeyValues | None = None
-        self._mask = torch.zeros(len(rows), 0, dtype=torch.long, device=device)
-        longest = max(len(row.pending) for row in rows)
-        if supports_prefix(model):
-            self._prefix = key_values(prefix) if prefix is not None else None
-            capacity = longest + max(row.request.max_new_tokens for row in rows) + 1
-            self._cache: Any = BufferCache(model.config, len(rows), capacity, computing(model))
-            return
-        from transformers import DynamicCache
-
-        self._cache = DynamicCache(config=model.config) if prefix is None else copy.deepcopy(prefix)
-        if prefix is not None:
-            self._cache.batch_repeat_interleave(len(rows))
-            self._mask = torch.ones(len(rows), shared, dtype=torch.long, device=device)
-
-    def step(self, pending: list[list[int]], positions: list[int]) -> Tensor:
-        """Read each row's pending tokens (at least one); logits behind the last of them [rows, vocabulary]."""
-        width = max(len(tokens) for tokens in pending)
-        parts = self._parts([len(tokens) for tokens in pending])
-        mask = torch.zeros(len(pending), width, dtype=torch.long, device=self._device)
-        logits = []
-        for part in parts:
-            inputs = _left_padded(pending[part], positions[part])
-            own = inputs[1].shape[1]
-            mask[part, width - own :] = inputs[1].to(self._device)
-            if len(parts) > 1:
-                self._cache.begin_part(part, width - own)
-                seen = mask[part, width - own :]
-            else:
-                seen = torch.cat([self._mask, mask], dim=1)
-            logits.append(self._read(*inputs, seen))
-        if len(parts) > 1:
-            self._cache.end_parts(width)
-        self._mask = torch.cat([self._mask, mask], dim=1)
-        return torch.cat(logits)
-
-    def _parts(self, lengths: list[int]) -> list[slice]:
-        """Rows that are read together: all of them, but at the start PREFILL_TOKENS at a time."""
-        if self._mask.shape[1] or not isinstance(self._cache, BufferCache):
-            return [slice(0, len(lengths))]
-        parts = [slice(0, 0)]
-        for row, _ in enumerate(lengths):
-            start = parts[-1].start
-            if row > start and (row + 1 - start) * max(lengths[start : row + 1]) > PREFILL_TOKENS:
-                parts.append(slice(row, row))
-            parts[-1] = slice(parts[-1].start, row + 1)
-        return parts
-
-    def _read(self, ids: Tensor, mask: Tensor, position: Tensor, seen: Tensor) -> Tensor:
-        extra = {"shared_prefix": self._prefix} if self._prefix is not None else {}
-        out = self._model(
-            input_ids=ids.to(self._device),
-            attention_mask=seen,
-            position_ids=position.to(self._device),
-            past_key_values=self._cache,
-            use_cache=True,
-            logits_to_keep=self._last,
-            **extra,
-        )
-        logits: Tensor = out.logits[:, -1]
-        return logits
-
-    def keep(self, rows: list[int]) -> None:
-        """Drop all other rows."""
-        if not rows:
-            return
-        index = torch.tensor(rows, device=self._device)
-        self._cache.batch_select_indices(index)
-        self._mask = self._mask[index]
-
-
-def _left_padded(pending: list[list[int]], positions: list[int]) -> tuple[Tensor, Tensor, Tensor]:
-    """Tokens, which of them are real, and their positions, each [rows, longest]."""
-    width = max(len(tokens) for tokens in pending)
-    ids, mask, position = (torch.zeros(len(pending), width, dtype=torch.long) for _ in range(3))
-    for i, (tokens, first) in enumerate(zip(pending, positions, strict=True)):
-        ids[i, width - len(tokens) :] = torch.tensor(tokens)
-        mask[i, width - len(tokens) :] = 1
-        position[i, width - len(tokens) :] = torch.arange(first, first + len(tokens))
-    return ids, mask, position
-
-
-def read_width(pending: Sequence[int], device: str) -> int:
-    """Tokens of a row that the next pass reads, given how many each row has to read.
-
-    At least what the shortest has, since no row is padded for that; more as far as padding the others costs less than
-    the pass that it may save.
-    """
-    if not pending:
-        return 1
-    least = max(1, min(pending))
-    return min(max(pending), least + (PASS_TOKENS if device == "cpu" else PASS_TOKENS_GPU) // len(pending))
 
 
 def shared_length(prompts: Sequence[tuple[int, ...]], least: int = 8) -> int:

@@ -230,7 +230,8 @@ class _LoraLinear(torch.autograd.Function):
         ctx.save_for_backward(rows, *low)
         ctx.group = one
         ctx.shape = x.shape
-        return out.view(*x.shape[:-1], out.shape[-1])
+        # No view, which could not be changed in place by what follows (Gemma 3n does).
+        return torch.ops.aten._unsafe_view(out, (*x.shape[:-1], out.shape[-1]))  # type: ignore[no-any-return]
 
     @staticmethod
     @once_differentiable

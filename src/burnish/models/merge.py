@@ -45,6 +45,7 @@ def merge_adapter(model: Any) -> Any:
         raise ModelError(f"{kind} cannot be merged into weights: {UNMERGEABLE[kind]}", got=kind)
     base = model.get_base_model()
     embeddings = base.get_input_embeddings()
+    _merge_experts(base)
     for name, layer in [(name, module) for name, module in base.named_modules() if _is_layer(module)]:
         inner = layer.get_base_layer()
         # A head that shares its weight with the embeddings gets its own: the adapter was on the head alone.
@@ -56,6 +57,23 @@ def merge_adapter(model: Any) -> Any:
         base.set_submodule(name, _plain(Merged(dequantised(module.weight).float(), module.bias), module))
     _forget_quantisation(base)
     return base.requires_grad_(False)
+
+
+@torch.no_grad()
+def _merge_experts(base: Any) -> None:
+    """The weights of experts, all in one tensor, which peft adapts by layers around layers, one for each tensor."""
+    from peft.tuners.lora.layer import ParamWrapper
+
+    wrapped = {name: module for name, module in base.named_modules() if isinstance(module, ParamWrapper)}
+    for name, outer in wrapped.items():
+        if name.rpartition(".")[0] in wrapped:
+            continue
+        layer, plain = outer, outer.get_base_layer()
+        while isinstance(layer, ParamWrapper):
+            weights = layer.get_param().float() + layer.get_delta_weight("default").float()
+            setattr(plain, layer.parameter_name, nn.Parameter(weights, requires_grad=False))
+            layer = layer.base_layer
+        base.set_submodule(name, plain)
 
 
 @torch.no_grad()

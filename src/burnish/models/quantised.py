@@ -156,7 +156,7 @@ class _LoraLinear4bit(torch.autograd.Function):
             out.add_(bias)
         ctx.save_for_backward(rows, low, lora_a, lora_b, kept)
         ctx.weight, ctx.bias, ctx.scale, ctx.shape = weight, bias, scale, x.shape
-        return out.view(*x.shape[:-1], out.shape[-1])
+        return torch.ops.aten._unsafe_view(out, (*x.shape[:-1], out.shape[-1]))  # type: ignore[no-any-return]
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:

@@ -7,7 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from burnish.models.attention import is_windowed, supports_tree, way_of
+from burnish.models.attention import is_windowed, masks_of_kinds, supports_tree, way_of
+from burnish.models.cache import keeps_state
 from burnish.models.cross_entropy import linear_cross_entropy
 from burnish.models.gpu_attention import Packed, Rows, block_mask, flex_works, padded_length
 from burnish.models.layout import Batch, How, Labelled, Span, Tree, lay_out, tree_mask
@@ -15,6 +16,8 @@ from burnish.models.packed import packed_weight
 from burnish.models.padding import rounded_size
 from burnish.models.tree_attention import plan_blocks
 from burnish.models.whole import computing
+
+TRIED_SCORE = 200.0  # of a token: Gemma 2 caps them at 30
 
 
 class TokenLosses:
@@ -65,7 +68,7 @@ class TokenLosses:
             plan = plan_blocks(batch.tree, self._model.config.num_attention_heads, like, size)
             # Any mask with four axes: transformers then makes none of its own.
             return _lengthened(batch, size) | {"plan": plan, "attention_mask": like.new_zeros(1, 1, 1, 1)}
-        return inputs | {"attention_mask": _masks(self._model.config, batch.tree, computing(self._model))}
+        return inputs | {"attention_mask": _masks(self._model, batch.tree)}
 
     def _run(self, inputs: dict[str, Any], at_head: Any) -> Tensor:
         """The model's scores, its head being given what at_head returns."""
@@ -78,24 +81,32 @@ class TokenLosses:
 
     @torch.no_grad()
     def _head_is_all(self) -> bool:
-        """Whether scores are hidden states times the head's weight, on two tokens."""
+        """Whether scores are hidden states times the head's weight, on two tokens made large, so that a cap shows."""
         if type(self._head) is not torch.nn.Linear or getattr(self._head, "bias", None) is not None:
             return False
-        seen: list[Tensor] = []
-        hook = self._head.register_forward_pre_hook(lambda _, arguments: seen.append(arguments[0]))
+        expected: list[Tensor] = []
+
+        def enlarge(_: torch.nn.Module, arguments: tuple[Tensor]) -> tuple[Tensor]:
+            scores = arguments[0] @ self._head.weight.t()
+            hidden = arguments[0] * (TRIED_SCORE / scores.abs().max()).to(scores.dtype)
+            expected.append((hidden @ self._head.weight.t()).float())
+            return (hidden,)
+
+        hook = self._head.register_forward_pre_hook(enlarge)
         try:
             tokens = torch.arange(2, device=self._head.weight.device)[None]
-            scores = self._model(input_ids=tokens, use_cache=False).logits
+            scores = self._model(input_ids=tokens, use_cache=False).logits.float()
         finally:
             hook.remove()
-        expected = seen[0] @ self._head.weight.t()
-        return bool(torch.allclose(scores.float(), expected.float(), rtol=1e-2, atol=1e-3))
+        return bool(torch.allclose(scores, expected[0], rtol=1e-2, atol=1e-2 * TRIED_SCORE))
 
     @torch.no_grad()
     def _find_way(self) -> How:
         """tree, packed: attention of our own; masked where the model follows a mask and positions; else rows."""
         if supports_tree(self._model):
             return "tree" if way_of(self._model) == "grouped" else "packed"
+        if keeps_state(self._model):
+            return "rows"
         vocabulary = int(self._head.weight.shape[0])
         shared = tuple(range(1, min(9, vocabulary - 3)))
         trial = [Labelled((*shared, last, last), (Span(1, len(shared) + 2),)) for last in shared[:3]]
@@ -139,7 +150,7 @@ def _on_gpu(model: Any, batch: Batch, like: Tensor) -> dict[str, Any]:
             masks[window] = block_mask(batch.tree, device, window)
         return longer | {"plan": Packed(masks), "attention_mask": unused}
     if window is not None:
-        return {"attention_mask": _masks(config, batch.tree, like)}
+        return {"attention_mask": _masks(model, batch.tree)}
     return {"plan": plan_blocks(batch.tree, heads, like), "attention_mask": unused}
 
 
@@ -150,10 +161,6 @@ def _lengthened(batch: Batch, size: int) -> dict[str, Any]:
     return {"input_ids": tokens, "position_ids": positions}
 
 
-def _masks(config: Any, tree: Tree, like: Tensor) -> Any:
-    """The mask of a packed tree, or one for each kind of layer where the model has several."""
-    window = config.sliding_window if is_windowed(config) else None
-    kinds = set(getattr(config, "layer_types", None) or ())
-    if not kinds & {"sliding_attention"}:
-        return tree_mask(tree, like, window if not kinds else None)
-    return {kind: tree_mask(tree, like, window if kind == "sliding_attention" else None) for kind in kinds}
+def _masks(model: Any, tree: Tree) -> Any:
+    """The mask of a packed tree, or one for each kind of layer."""
+    return masks_of_kinds(model.config, lambda window: tree_mask(tree, computing(model), window))

@@ -14,6 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from burnish.models.attention import take_plain_attention
+
 
 def virtual_tokens(model: Any) -> int:
     """How many trained tokens stand in front of every row, in the model's context; 0 for other methods."""
@@ -52,7 +54,7 @@ def hide_virtual_tokens(model: Any) -> None:
     """
     if not virtual_tokens(model):
         return
-    model.get_base_model().set_attn_implementation("sdpa")
+    take_plain_attention(model.get_base_model())
     model.forward = types.MethodType(_forward, model)
 
 
