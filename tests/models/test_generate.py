@@ -97,7 +97,7 @@ def test_a_model_that_does_not_go_on_is_refused(monkeypatch):
 
     monkeypatch.setattr(type(loaded.model), "forward", forgetful)
     with pytest.raises(ModelError, match="cannot go on from what it has read") as error:
-        Engine(loaded, chat)
+        Engine(loaded, chat).generate(requests(chat))
     assert error.value.got == "qwen3_5_text"
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -102,7 +103,7 @@ def _memory(training: TrainingConfig, report: DataReport, name: str, base_dir: P
     model's sizes are not known."""
     from burnish.errors import ModelError
     from burnish.training.devices import this_machine
-    from burnish.training.estimate import Setup, dtype_on, estimate
+    from burnish.training.estimate import dtype_on, estimate, setup_of
     from burnish.training.shapes import model_shape
     from burnish.training.work import uniform_work
 
@@ -113,13 +114,7 @@ def _memory(training: TrainingConfig, report: DataReport, name: str, base_dir: P
     except ModelError:
         return None
     device = this_machine()
-    setup = Setup(
-        method=training.method,
-        r=training.lora_r,
-        dtype=dtype_on(device),
-        gradient_checkpointing=training.gradient_checkpointing,
-        dropout=training.lora_dropout > 0,
-    )
+    setup = replace(setup_of(training), dtype=dtype_on(device))
     work = uniform_work(
         rows=max(report.rows, 1),
         length=max(2, length),

@@ -241,7 +241,7 @@ def _of_run(what: str, runs_dir: Path) -> _Job:
 def _question_of_run(config: TaskConfig, rows: int, tuned: SystemUse) -> Question | None:
     """What the estimate needs, with rows of the mean length; None where the model's sizes are not known any more."""
     from burnish.cli.estimate import Question
-    from burnish.training.estimate import Setup, Work
+    from burnish.training.estimate import Work, setup_of
     from burnish.training.shapes import model_shape
     from burnish.training.work import uniform_work
 
@@ -263,8 +263,9 @@ def _question_of_run(config: TaskConfig, rows: int, tuned: SystemUse) -> Questio
             answer=min(answer, length - 1),
         )
 
-    setup = Setup(method=settings.method, r=settings.lora_r, dropout=settings.lora_dropout > 0)
-    return Question(shape, setup, settings.dtype, settings.tokens_per_batch, work_at, rows, rows * length)
+    return Question(
+        shape, setup_of(settings), settings.dtype, settings.tokens_per_batch, work_at, rows, rows * length
+    )
 
 
 def _training_seconds(job: _Job, devices: dict[str, Device]) -> dict[str, float]:

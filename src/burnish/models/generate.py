@@ -6,6 +6,7 @@ per-token log-probabilities under the constrained distribution.
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -15,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from burnish.models.batch_state import begin_batch, how_to_read, read_prefix
+from burnish.models.batch_state import HowRead, begin_batch, how_to_read, read_prefix
 from burnish.models.chat import Chat
 from burnish.models.constrain import Constrainer, Matcher, bits_to_bool
 from burnish.models.load import Loaded
@@ -61,8 +62,12 @@ class Engine:
         self._vocabulary = int(self.model.get_output_embeddings().weight.shape[0])
         self._constrainer = Constrainer(chat, self._vocabulary)
         self._tokens_per_batch = tokens_per_batch
-        self._how = how_to_read(self.model)
         self._max_rows = max_rows
+
+    @functools.cached_property
+    def _how(self) -> HowRead:
+        """Found out when it is needed: a model that is cut over processes is whole before, and in main memory."""
+        return how_to_read(self.model)
 
     @torch.inference_mode()
     def generate(
@@ -78,6 +83,7 @@ class Engine:
         temperature 0 is greedy; else tokens are sampled, each request with its own generator of (seed, index),
         so that an answer does not depend on what else is in the batch order.
         A prompt that leaves no room in the model's context gives an empty text with finish "length".
+        Raises ModelError for a model that does not go on from what it has read.
         """
         was_training = self.model.training
         self.model.eval()

@@ -38,10 +38,12 @@ def read_tokenizer(name: str, folder: Path, progress: Progress) -> Any:
     from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
     with quiet_transformers(), reading(name):
-        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+        # Llama 3's settings ask for spaces to be dropped when decoding, which transformers ignores with a warning.
+        options = {"trust_remote_code": False, "clean_up_tokenization_spaces": False}
+        tokenizer = AutoTokenizer.from_pretrained(folder, **options)
         if type(tokenizer) is PreTrainedTokenizerFast or _cuts_as_written(tokenizer, folder / "tokenizer.json"):
             return tokenizer
-        as_written = PreTrainedTokenizerFast.from_pretrained(folder)
+        as_written = PreTrainedTokenizerFast.from_pretrained(folder, **options)
     progress.notice(
         f"texts are cut into tokens as {name}'s tokenizer.json says; transformers' {type(tokenizer).__name__} would "
         "cut some otherwise"
