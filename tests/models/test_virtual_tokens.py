@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from burnish.errors import ModelError
 from burnish.models.adapters import attach_adapter
 from burnish.models.attention import supports_prefix
 from burnish.models.generate import Engine, Request
@@ -12,6 +13,7 @@ from burnish.models.layout import Labelled, Span, lay_out
 from burnish.models.token_losses import TokenLosses
 from burnish.models.virtual_tokens import virtual_tokens
 from tiny import tiny_loaded, tiny_model
+from tiny_families import TINY
 
 METHODS = ("prefix_tuning", "prompt_tuning")
 VIRTUAL = 5
@@ -113,6 +115,39 @@ def test_the_engine_answers_as_a_loop_over_peft_does(method):
         for token in answer.tokens:
             tokens.append(int(by_peft(model, torch.tensor([tokens]))[0, -1].argmax()))
             assert tokens[-1] == token
+
+
+@pytest.mark.parametrize("family", ["mistral windowed", "gemma3"])
+@pytest.mark.parametrize("method", METHODS)
+def test_beyond_a_window_too_every_token_sees_the_virtual_ones(method, family):
+    """Rows of 21 to 27 tokens in windows of 7 and 9: as rows, packed, and answered from a cache, it is the same."""
+    loaded, chat = tiny_loaded(config=TINY[family])
+    model = attached(method, loaded.model)
+    losses = TokenLosses(model)
+    shared = tuple(range(60, 78))
+    items = [Labelled((*shared, *range(5, 5 + n)), (Span(18, 18 + n),)) for n in (3, 9, 6)]
+    by_row, packed = (losses(lay_out(items, how=how, device="cpu")) for how in ("rows", "masked"))
+    left, right = (with_gradient(model, found)[1] for found in (by_row, packed))
+    torch.testing.assert_close(packed.sort().values, by_row.sort().values)
+    torch.testing.assert_close(right, left)
+    assert left.abs().min(dim=1).values.min() > 0  # each of the virtual tokens is seen
+    with torch.no_grad():
+        for item, answer in zip(items, answers_of(loaded, model, chat, items), strict=True):
+            tokens = list(item.tokens)
+            for token in answer.tokens:
+                tokens.append(int(model(torch.tensor([tokens]), use_cache=False).logits[0, -1].argmax()))
+                assert tokens[-1] == token
+
+
+def answers_of(loaded, model, chat, items):
+    return Engine(loaded._replace(model=model), chat).generate([Request(item.tokens, 8) for item in items])
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_states_have_no_place_for_them(method):
+    with pytest.raises(ModelError, match="virtual tokens have no place") as error:
+        attached(method, tiny_model(TINY["qwen3_5"]))
+    assert error.value.got == "qwen3_5_text"
 
 
 @torch.no_grad()

@@ -17,6 +17,7 @@ from burnish.models.bottleneck import (
     load_bottleneck,
     write_config,
 )
+from burnish.models.cache import keeps_state
 from burnish.models.corrected import START_FILE
 from burnish.models.fused_layers import fuse_layers
 from burnish.models.load import Loaded, load_model
@@ -191,6 +192,13 @@ def require_modules(model: Any, targets: Sequence[str] | Literal["all-linear"]) 
 def _with_virtual_tokens(model: Any, method: Method, count: int) -> Any:
     from peft import PrefixTuningConfig, PromptTuningConfig, get_peft_model
 
+    if keeps_state(model):
+        raise ModelError(
+            "the model keeps states in place of keys and values, so virtual tokens have no place in it",
+            got=model.config.model_type,
+            where="training.method",
+            fix="use lora",
+        )
     if method == "prefix_tuning":
         adapted = get_peft_model(model, PrefixTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=count))
         start_from_words(adapted)

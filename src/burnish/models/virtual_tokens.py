@@ -9,12 +9,14 @@ tokens with positions from 0 and a mask of these tokens, and returns scores for 
 from __future__ import annotations
 
 import types
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from burnish.models.attention import take_plain_attention
+from burnish.models.attention import is_windowed, masks_of_kinds, take_plain_attention
+from burnish.models.whole import computing
 
 
 def virtual_tokens(model: Any) -> int:
@@ -35,7 +37,7 @@ def start_from_words(model: Any) -> None:
     base, encoder = model.get_base_model(), model.prompt_encoder["default"]
     embeddings = base.get_input_embeddings()
     words = torch.randint(0, embeddings.num_embeddings, (1, virtual_tokens(model)), device=embeddings.weight.device)
-    cache = DynamicCache(config=base.config)
+    cache = DynamicCache()  # without windows, beyond which it would drop the first of them
     base.base_model(input_ids=words, past_key_values=cache, use_cache=True)
     pairs = [states for layer in cache.layers for states in (layer.keys, layer.values)]
     if len({states.shape for states in pairs}) > 1:
@@ -71,18 +73,21 @@ def _forward(
     """input_ids [B, T]; attention_mask: [B, S + T] of tokens that are real, S in the cache, or additive
     [B, 1, T, S + T], or one of these for each kind of layer; position_ids from 0.
 
-    past_key_values: a cache that was empty when this model saw it first, or None. Outputs have T positions.
+    past_key_values: a cache that was empty when this model saw it first, or None. Outputs have T positions. Every
+    token sees the virtual ones, in windowed layers too, however far behind they are.
     """
     from transformers import DynamicCache
 
     rows, columns = input_ids.shape
     count = virtual_tokens(model)
     base = model.get_base_model()
-    cache = DynamicCache(config=base.config) if past_key_values is None else past_key_values
+    cache = DynamicCache() if past_key_values is None else past_key_values
     if cache.get_seq_length() == 0:
         for layer, (keys, values) in enumerate(_keys_and_values(model)):
             cache.update(keys.expand(rows, -1, -1, -1), values.expand(rows, -1, -1, -1), layer)
     before = cache.get_seq_length() - count
+    if attention_mask is None and before == 0 and is_windowed(base.config):
+        attention_mask = masks_of_kinds(base.config, partial(_causal, columns, computing(model)))
     if position_ids is None:
         position_ids = torch.arange(before, before + columns, device=input_ids.device)[None]
     out = base(
@@ -96,6 +101,14 @@ def _forward(
     if use_cache is False:
         out.past_key_values = None
     return out
+
+
+def _causal(columns: int, like: Tensor, window: int | None) -> Tensor:
+    """Additive mask [1, 1, T, T]: a token sees itself and those before it, of these the last `window`."""
+    place = torch.arange(columns, device=like.device)
+    behind = place[:, None] - place[None, :]
+    seen = (behind >= 0) & (behind < (columns if window is None else window))
+    return like.new_zeros(1, 1, columns, columns).masked_fill_(~seen, float("-inf"))
 
 
 def _seen_too(mask: Any, count: int) -> Any:
@@ -115,11 +128,14 @@ def _keys_and_values(model: Any) -> list[tuple[Tensor, Tensor]]:
     """
     from transformers import DynamicCache
 
-    prompt = model.get_prompt(batch_size=1)
-    if isinstance(prompt, Tensor):
-        base = model.get_base_model()
-        cache = DynamicCache(config=base.config)
-        embeddings = prompt.to(base.get_input_embeddings().weight.dtype)
-        base.base_model(inputs_embeds=embeddings, past_key_values=cache, use_cache=True)  # the head has no part in it
-        prompt = cache
-    return [(layer.keys, layer.values) for layer in prompt.layers]
+    base, config = model.get_base_model(), model.peft_config["default"]
+    dtype = base.get_input_embeddings().weight.dtype
+    if config.peft_type == "PREFIX_TUNING":
+        # A row a virtual token, as start_from_words has it; peft's own cache drops what is beyond a window.
+        table = model.prompt_encoder["default"].embedding.weight.to(dtype)
+        states = table.view(len(table), 2 * config.num_layers, config.num_attention_heads, -1).permute(1, 2, 0, 3)
+        return list(zip(states[0::2, None], states[1::2, None], strict=True))
+    cache = DynamicCache()
+    embeddings = model.get_prompt(batch_size=1).to(dtype)
+    base.base_model(inputs_embeds=embeddings, past_key_values=cache, use_cache=True)  # the head has no part in it
+    return [(layer.keys, layer.values) for layer in cache.layers]
