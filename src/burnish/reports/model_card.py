@@ -344,9 +344,9 @@ def _how_to_use(data: RunData) -> list[str]:
         )
     else:
         load = (
-            "from transformers import AutoModelForCausalLM, AutoTokenizer\n\n"
+            "from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast\n\n"
             f"base = AutoModelForCausalLM.from_pretrained({model!r})\n"
-            f"tokenizer = AutoTokenizer.from_pretrained({model!r})"
+            f"tokenizer = PreTrainedTokenizerFast.from_pretrained({model!r})  # as in training"
         )
     plain = f"""import json
 from pathlib import Path
