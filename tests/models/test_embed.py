@@ -9,6 +9,7 @@ from burnish.errors import ModelError
 from burnish.models.catalog import EMBEDDERS, EMBEDDING_MODEL
 from burnish.models.embed import Remembered, load_embedder
 from burnish.models.wheels import fetch_member
+from notes import Notes
 
 TEXTS = [
     "My card has not arrived yet.",
@@ -37,6 +38,13 @@ def test_same_as_one_text_at_a_time_by_hand(embedder, tmp_path, monkeypatch):
         with torch.no_grad():
             mean = model(**tokens).last_hidden_state[0].mean(0)
         np.testing.assert_allclose(vector, (mean / mean.norm()).numpy(), atol=2e-5)
+
+
+def test_a_tokenizer_that_cuts_rows_short_is_read_as_it_is():
+    """Its file limits rows to 128 tokens and leaves unknown characters out of texts: no other way of cutting."""
+    notes = Notes()
+    assert type(load_embedder(progress=notes).tokenizer).__name__ == "BertTokenizer"
+    assert not any("tokenizer.json" in line for line in notes.lines)
 
 
 def test_meaning_is_near(embedder):
