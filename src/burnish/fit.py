@@ -237,9 +237,9 @@ class _Lengths(NamedTuple):
 
 
 def _lengths(settings: TrainingConfig, base: Loaded) -> _Lengths:
-    from burnish.models.text_part import context_of
+    from burnish.models.text_part import context_length
 
-    context = context_of(base.model)
+    context = context_length(base.model)
     virtual = settings.virtual_tokens if settings.method in ("prefix_tuning", "prompt_tuning") else 0
     limit = min(settings.max_length, context - virtual)
     options: dict[str, Any] = {

@@ -86,9 +86,9 @@ def with_retrieved(prepared: Prepared, config: TaskConfig, chat: Chat, model: Lo
 
 def positions_of(model: Loaded) -> int:
     """The model's context in tokens."""
-    from burnish.models.text_part import context_of
+    from burnish.models.text_part import context_length
 
-    return context_of(model.model)
+    return context_length(model.model)
 
 
 def settled(loaded: LoadedTask, k: int) -> LoadedTask:

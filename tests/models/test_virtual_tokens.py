@@ -81,6 +81,15 @@ def test_a_row_can_be_read_in_parts_and_padded_on_the_left(method):
     torch.testing.assert_close(second.logits, expected[:, 12:])
 
 
+def as_rows_and_packed(model, losses, items):
+    """Losses and gradient of rows, which must be those of the packed tree."""
+    by_row, packed = (losses(lay_out(items, how=how, device="cpu")) for how in ("rows", "masked"))
+    left, right = (with_gradient(model, found)[1] for found in (by_row, packed))
+    torch.testing.assert_close(packed.sort().values, by_row.sort().values)
+    torch.testing.assert_close(right, left)
+    return by_row, left
+
+
 @pytest.mark.parametrize("method", METHODS)
 def test_a_packed_tree_gives_what_rows_give(method):
     model = attached(method)
@@ -88,10 +97,7 @@ def test_a_packed_tree_gives_what_rows_give(method):
     assert losses.how == "masked"
     shared = tuple(range(60, 72))
     items = [Labelled((*shared, *range(5, 5 + n)), (Span(12, 12 + n),)) for n in (3, 9, 6)]
-    by_row, packed = (losses(lay_out(items, how=how, device="cpu")) for how in ("rows", "masked"))
-    left, right = (with_gradient(model, found)[1] for found in (by_row, packed))
-    torch.testing.assert_close(packed.sort().values, by_row.sort().values)
-    torch.testing.assert_close(right, left)
+    by_row, _ = as_rows_and_packed(model, losses, items)
     expected = []
     for item in items:
         logprobs = by_peft(model, torch.tensor([item.tokens]))[0].log_softmax(-1).detach()
@@ -126,11 +132,8 @@ def test_beyond_a_window_too_every_token_sees_the_virtual_ones(method, family):
     losses = TokenLosses(model)
     shared = tuple(range(60, 78))
     items = [Labelled((*shared, *range(5, 5 + n)), (Span(18, 18 + n),)) for n in (3, 9, 6)]
-    by_row, packed = (losses(lay_out(items, how=how, device="cpu")) for how in ("rows", "masked"))
-    left, right = (with_gradient(model, found)[1] for found in (by_row, packed))
-    torch.testing.assert_close(packed.sort().values, by_row.sort().values)
-    torch.testing.assert_close(right, left)
-    assert left.abs().min(dim=1).values.min() > 0  # each of the virtual tokens is seen
+    _, gradient = as_rows_and_packed(model, losses, items)
+    assert gradient.abs().min(dim=1).values.min() > 0  # each of the virtual tokens is seen
     with torch.no_grad():
         for item, answer in zip(items, answers_of(loaded, model, chat, items), strict=True):
             tokens = list(item.tokens)

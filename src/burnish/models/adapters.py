@@ -239,7 +239,6 @@ def _ia3(config: Any, model: Any, modules: str | list[str]) -> Any:
         for name, module in model.named_modules()
         if type(module) is torch.nn.Linear and module.in_features == wide != module.out_features
     }
-    others = beside_text(model)
     names = _linear_names(model)
     if modules == "all-linear":
         chosen = [name for name in names if name in back or name.lower().startswith(("k_", "v_", "key", "value"))]
@@ -248,7 +247,7 @@ def _ia3(config: Any, model: Any, modules: str | list[str]) -> Any:
     return config(
         task_type="CAUSAL_LM",
         target_modules=chosen,
-        exclude_modules=list(others) or None,
+        exclude_modules=not_for_lora(model, chosen),
         feedforward_modules=[name for name in chosen if name in back],
     )
 

@@ -178,6 +178,15 @@ def masks_of_kinds(config: Any, mask: Callable[[int | None], Tensor]) -> Any:
     return {kind: mask(window if kind == "sliding_attention" else None) for kind in kinds}
 
 
+def mask_by_distance(behind_BTS: Tensor, like: Tensor, window: int | None) -> Tensor:
+    """Additive mask [B, 1, T, S] in the number format of `like`: a token sees itself and what is before it, of both
+    the last `window`. behind_BTS: how far each of S tokens is behind each of T; what comes later is below 0."""
+    seen = behind_BTS >= 0
+    if window is not None:
+        seen &= behind_BTS < window
+    return like.new_zeros(seen.shape).masked_fill_(~seen, float("-inf"))[:, None]
+
+
 def supports_prefix(model: Any) -> bool:
     """Whether `shared_prefix` may be passed to this model."""
     return way_of(model) == "grouped"

@@ -8,14 +8,15 @@ model that follows masks gets one made from positions, in a cache that drops not
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from functools import partial
 from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
 from burnish.errors import ModelError
-from burnish.models.attention import is_windowed, masks_of_kinds, supports_prefix
+from burnish.models.attention import is_windowed, mask_by_distance, masks_of_kinds, supports_prefix
 from burnish.models.cache import BufferCache, cache_name, keeps_state, key_values
 from burnish.models.token_losses import TokenLosses
 from burnish.models.whole import computing
@@ -116,75 +117,93 @@ class BatchState:
         )
 
 
-class _Plain(BatchState):
-    """A row of which columns are real, [rows, columns], and a cache as transformers makes it."""
+class _Padded(BatchState):
+    """Rows padded on the left. columns: what masks are made from, of everything that was read [rows, columns]."""
 
-    def __init__(self, model: Any, prefix: Any, shared: int, lengths: Lengths, device: str) -> None:
+    def __init__(self, model: Any, cache: Any, columns: Tensor, device: str) -> None:
         super().__init__(model, device)
-        self._reads = False
-        self.cache = self._begun(prefix, len(lengths))
-        self._mask = torch.ones(len(lengths), shared, dtype=torch.long, device=device)
-
-    def _begun(self, prefix: Any, rows: int) -> Any:
-        from transformers import DynamicCache
-
-        if prefix is None:
-            return DynamicCache(config=self._model.config)
-        cache = copy.deepcopy(prefix)
-        cache.batch_repeat_interleave(rows)
-        return cache
+        self.cache = cache
+        self._columns = columns
+        self._start = columns.shape[1]
 
     def width(self, pending: Sequence[int]) -> int:
-        return read_width(pending, self._device) if self._reads else max(pending)
-
-    def step(self, pending: list[list[int]], positions: list[int]) -> Tensor:
-        self._reads = True
-        ids, real, position = _left_padded(pending, positions)
-        self._mask = torch.cat([self._mask, real.to(self._device)], dim=1)
-        logits: Tensor = self._read(ids, position, self._mask, past_key_values=self.cache).logits[:, -1]
-        return logits
+        return read_width(pending, self._device) if self._columns.shape[1] > self._start else max(pending)
 
     def keep(self, rows: list[int]) -> None:
         if rows:
             index = torch.tensor(rows, device=self._device)
             self.cache.batch_select_indices(index)
-            self._mask = self._mask[index]
+            self._columns = self._columns[index]
 
 
-class _Grouped(_Plain):
-    """Our attention: a prefix stands beside the rows, and at the start rows are read a part at a time."""
+class _Plain(_Padded):
+    """Columns: 1 where they are real."""
 
     def __init__(self, model: Any, prefix: Any, shared: int, lengths: Lengths, device: str) -> None:
-        super().__init__(model, None, 0, lengths, device)
-        self._prefix = {"shared_prefix": key_values(prefix)} if prefix is not None else {}
-        capacity = max(now for now, _ in lengths) + max(later for _, later in lengths) + 1
-        self.cache = BufferCache(model.config, len(lengths), capacity, computing(model))
+        from transformers import DynamicCache
+
+        cache = DynamicCache(config=model.config) if prefix is None else _repeated(prefix, len(lengths))
+        super().__init__(model, cache, torch.ones(len(lengths), shared, dtype=torch.long, device=device), device)
 
     def step(self, pending: list[list[int]], positions: list[int]) -> Tensor:
-        self._reads = True
+        ids, real, position = _left_padded(pending, positions)
+        self._columns = torch.cat([self._columns, real.to(self._device)], dim=1)
+        return _scores(self._read(ids, position, self._columns, past_key_values=self.cache))
+
+
+class _Masked(_Padded):
+    """Columns: their positions. Padding is seen by padding alone, which so stays finite."""
+
+    def __init__(self, model: Any, prefix: Any, shared: int, lengths: Lengths, device: str) -> None:
+        from transformers import DynamicCache
+
+        cache = DynamicCache() if prefix is None else _repeated(prefix, len(lengths))
+        super().__init__(model, cache, torch.arange(shared, device=device).expand(len(lengths), -1), device)
+
+    def step(self, pending: list[list[int]], positions: list[int]) -> Tensor:
+        ids, real, position = _left_padded(pending, positions)
+        queries = position.masked_fill(real == 0, NOWHERE).to(self._device)
+        self._columns = torch.cat([self._columns, queries], dim=1)
+        behind = queries[:, :, None] - self._columns[:, None, :]
+        masks = masks_of_kinds(self._model.config, partial(mask_by_distance, behind, computing(self._model)))
+        return _scores(self._read(ids, position, masks, past_key_values=self.cache))
+
+
+class _Grouped(_Padded):
+    """Our attention: a prefix stands beside the rows, and at the start rows are read a part at a time.
+
+    Columns: 1 where they are real.
+    """
+
+    def __init__(self, model: Any, prefix: Any, shared: int, lengths: Lengths, device: str) -> None:
+        capacity = max(now for now, _ in lengths) + max(later for _, later in lengths) + 1
+        cache = BufferCache(model.config, len(lengths), capacity, computing(model))
+        super().__init__(model, cache, torch.zeros(len(lengths), 0, dtype=torch.long, device=device), device)
+        self._prefix = {"shared_prefix": key_values(prefix)} if prefix is not None else {}
+
+    def step(self, pending: list[list[int]], positions: list[int]) -> Tensor:
         width = max(len(tokens) for tokens in pending)
         parts = self._parts([len(tokens) for tokens in pending])
-        mask = torch.zeros(len(pending), width, dtype=torch.long, device=self._device)
-        logits = []
+        columns = torch.zeros(len(pending), width, dtype=torch.long, device=self._device)
+        scores = []
         for part in parts:
             ids, real, position = _left_padded(pending[part], positions[part])
             own = real.shape[1]
-            mask[part, width - own :] = real.to(self._device)
+            columns[part, width - own :] = real.to(self._device)
             if len(parts) > 1:
                 self.cache.begin_part(part, width - own)
-                seen = mask[part, width - own :]
+                seen = columns[part, width - own :]
             else:
-                seen = torch.cat([self._mask, mask], dim=1)
-            found = self._read(ids, position, seen, past_key_values=self.cache, **self._prefix)
-            logits.append(found.logits[:, -1])
+                seen = torch.cat([self._columns, columns], dim=1)
+            scores.append(_scores(self._read(ids, position, seen, past_key_values=self.cache, **self._prefix)))
         if len(parts) > 1:
             self.cache.end_parts(width)
-        self._mask = torch.cat([self._mask, mask], dim=1)
-        return torch.cat(logits)
+        self._columns = torch.cat([self._columns, columns], dim=1)
+        return torch.cat(scores)
 
     def _parts(self, lengths: list[int]) -> list[slice]:
         """Rows that are read together: all of them, but at the start PREFILL_TOKENS at a time."""
-        if self._mask.shape[1]:
+        if self._columns.shape[1]:
             return [slice(0, len(lengths))]
         parts = [slice(0, 0)]
         for row, _ in enumerate(lengths):
@@ -193,45 +212,6 @@ class _Grouped(_Plain):
                 parts.append(slice(row, row))
             parts[-1] = slice(parts[-1].start, row + 1)
         return parts
-
-
-class _Masked(_Plain):
-    """The position of every column, [rows, columns], from which masks are made."""
-
-    def __init__(self, model: Any, prefix: Any, shared: int, lengths: Lengths, device: str) -> None:
-        super().__init__(model, prefix, shared, lengths, device)
-        self._mask = torch.arange(shared, device=device).expand(len(lengths), -1)
-
-    def _begun(self, prefix: Any, rows: int) -> Any:
-        from transformers import DynamicCache
-
-        return DynamicCache() if prefix is None else super()._begun(prefix, rows)
-
-    def step(self, pending: list[list[int]], positions: list[int]) -> Tensor:
-        self._reads = True
-        ids, real, position = _left_padded(pending, positions)
-        queries = position.masked_fill(real == 0, NOWHERE).to(self._device)
-        self._mask = torch.cat([self._mask, queries], dim=1)
-        masks = masks_of_kinds(self._model.config, self._seen(queries))
-        logits: Tensor = self._read(ids, position, masks, past_key_values=self.cache).logits[:, -1]
-        return logits
-
-    def _seen(self, queries: Tensor) -> Callable[[int | None], Tensor]:
-        """Additive masks [rows, 1, queries, columns] by window: a token sees those up to its own position, padding
-        itself, so that it stays finite."""
-        behind = queries[:, :, None] - self._mask[:, None, :]
-        own = torch.arange(self._mask.shape[1], device=self._device) - (self._mask.shape[1] - queries.shape[1])
-        itself = own == torch.arange(queries.shape[1], device=self._device)[:, None]
-        like = computing(self._model)
-
-        def mask(window: int | None) -> Tensor:
-            seen = (behind >= 0) & (self._mask[:, None, :] != NOWHERE)
-            if window is not None:
-                seen &= behind < window
-            added = like.new_zeros(seen.shape).masked_fill_(~(seen | itself), float("-inf"))
-            return added[:, None]
-
-        return mask
 
 
 class _Even(BatchState):
@@ -252,13 +232,24 @@ class _Even(BatchState):
         ids, _, position = _left_padded(pending, positions)
         out = self._read(ids, position, None, **{self._name: self.cache})
         self.cache = out[self._name]
-        logits: Tensor = out.logits[:, -1]
-        return logits
+        return _scores(out)
 
     def keep(self, rows: list[int]) -> None:
         if rows:
             self.cache = of_rows(self.cache, torch.tensor(rows, device=self._device), self._rows)
             self._rows = len(rows)
+
+
+def _repeated(prefix: Any, rows: int) -> Any:
+    cache = copy.deepcopy(prefix)
+    cache.batch_repeat_interleave(rows)
+    return cache
+
+
+def _scores(out: Any) -> Tensor:
+    """Logits behind the last column [rows, vocabulary]."""
+    logits: Tensor = out.logits[:, -1]
+    return logits
 
 
 def of_rows(held: Any, index: Tensor, rows: int) -> Any:

@@ -97,14 +97,18 @@ def keeps_state(model: Any) -> bool:
     """Whether layers keep more than keys and values of what was read, or the model has a cache of its own kind."""
     from transformers import DynamicCache
 
-    base = model.get_base_model() if hasattr(model, "get_base_model") else model
-    if getattr(base, "_is_stateful", False) or cache_name(base) != "past_key_values":
+    if getattr(_plain(model), "_is_stateful", False) or cache_name(model) != "past_key_values":
         return True
-    layers = DynamicCache(config=base.config).layers
+    layers = DynamicCache(config=model.config).layers
     return any(not isinstance(layer, DynamicLayer) or hasattr(layer, "update_conv_state") for layer in layers)
 
 
 def cache_name(model: Any) -> str:
     """The argument by which a model is given its cache."""
-    base = model.get_base_model() if hasattr(model, "get_base_model") else model
-    return "cache_params" if "cache_params" in inspect.signature(base.forward).parameters else "past_key_values"
+    arguments = inspect.signature(_plain(model).forward).parameters
+    return "cache_params" if "cache_params" in arguments else "past_key_values"
+
+
+def _plain(model: Any) -> Any:
+    """The model without peft's around it, which takes any arguments."""
+    return model.get_base_model() if hasattr(model, "get_base_model") else model

@@ -85,10 +85,9 @@ class Chat:
         as_it_is = thinks or template is not None
         around = self._around_an_answer() if as_it_is else self._opening_as_answering()
         self.end_of_turn = self._end_of_turn(around.after)
-        self._dropped = self._end_in_words(around.after)
+        self.ends, self._dropped = self._before_end(around.after)
         self._opened = around.opened
         self._opening = around.before[len(around.opened) :] if opens_as_it_answers(*around[:2]) else ""
-        self.ends = "" if self._dropped else self._up_to_marker(around.after)
         self.begins = self._in_place.space_before(PROBE, self._opened, self._opening)
         stops = {self.end_of_turn, *generation_eos}
         if tokenizer.eos_token_id is not None:
@@ -301,21 +300,21 @@ class Chat:
             raise _no_end_of_turn()
         return int(found)
 
-    def _end_in_words(self, after: str) -> str:
-        """What the template puts behind an answer, if that holds no end of turn: such text is not learned, since a
-        model that had to write it would have it in its answers."""
+    def _before_end(self, after: str) -> tuple[str, str]:
+        """What the template puts between an answer and its end of turn; and what it puts there in place of one.
+
+        The latter is not learned, since a model that had to write it would have it in its answers.
+        """
         marker = str(self.tokenizer.convert_ids_to_tokens(self.end_of_turn))
-        if marker in after:
-            return ""
+        between, found, _ = after.partition(marker)
+        if found:
+            return between, ""
         if after.strip():
             self.notices.append(
                 f"the chat template ends answers with {after!r}, which is no token of this tokenizer: answers end "
                 f"with {marker} instead"
             )
-        return after
-
-    def _up_to_marker(self, after: str) -> str:
-        return after.partition(str(self.tokenizer.convert_ids_to_tokens(self.end_of_turn)))[0]
+        return "", after
 
 
 def _no_end_of_turn() -> ModelError:

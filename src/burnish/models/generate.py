@@ -20,7 +20,7 @@ from burnish.models.batch_state import HowRead, begin_batch, how_to_read, read_p
 from burnish.models.chat import Chat
 from burnish.models.constrain import Constrainer, Matcher, bits_to_bool
 from burnish.models.load import Loaded
-from burnish.models.text_part import context_of
+from burnish.models.text_part import context_length
 from burnish.models.virtual_tokens import virtual_tokens
 from burnish.records import Completion, Constraint
 
@@ -58,7 +58,7 @@ class Engine:
         self.loaded = loaded
         self.chat = chat
         self.model = loaded.model
-        self.context = context_of(self.model) - virtual_tokens(self.model)
+        self.context = context_length(self.model) - virtual_tokens(self.model)
         self._vocabulary = int(self.model.get_output_embeddings().weight.shape[0])
         self._constrainer = Constrainer(chat, self._vocabulary)
         self._tokens_per_batch = tokens_per_batch
@@ -92,7 +92,8 @@ class Engine:
         for i in set(range(len(requests))) - set(fits):
             done[i] = Completion("", (), (), None, "length", len(requests[i].tokens), 0, 0.0)
         shared = shared_length([requests[i].tokens for i in fits])
-        prefix = self._prefix(requests[fits[0]].tokens[:shared]) if shared else None
+        beginning = requests[fits[0]].tokens[:shared] if shared else ()
+        prefix = read_prefix(self.model, self._how, beginning, self.loaded.device) if shared else None
         for batch in self._batches(requests, fits, shared):
             started = time.perf_counter()
             rows = [self._row(i, requests[i], shared, temperature, seed) for i in batch]
@@ -126,10 +127,6 @@ class Engine:
             row.matcher.accept(token)
             row.tokens.append(token)
             row.logprobs.append(0.0)
-
-    def _prefix(self, tokens: Sequence[int]) -> Any:
-        """The model's cache after the shared prefix, batch of one."""
-        return read_prefix(self.model, self._how, tokens, self.loaded.device)
 
     def _batches(self, requests: Sequence[Request], fits: list[int], shared: int) -> list[list[int]]:
         """Requests of similar length together, within the budgets."""

@@ -12,7 +12,7 @@ def text_config(model: Any) -> Any:
     return model.config.get_text_config(decoder=True)
 
 
-def context_of(model: Any) -> int:
+def context_length(model: Any) -> int:
     """The model's context in tokens; 2**31 where its config names none."""
     return int(getattr(text_config(model), "max_position_embeddings", None) or 2**31)
 

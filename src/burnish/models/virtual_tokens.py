@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from burnish.models.attention import is_windowed, masks_of_kinds, take_plain_attention
+from burnish.models.attention import is_windowed, mask_by_distance, masks_of_kinds, take_plain_attention
 from burnish.models.whole import computing
 
 
@@ -87,7 +87,9 @@ def _forward(
             cache.update(keys.expand(rows, -1, -1, -1), values.expand(rows, -1, -1, -1), layer)
     before = cache.get_seq_length() - count
     if attention_mask is None and before == 0 and is_windowed(base.config):
-        attention_mask = masks_of_kinds(base.config, partial(_causal, columns, computing(model)))
+        place = torch.arange(columns, device=input_ids.device)
+        behind = (place[:, None] - place)[None]
+        attention_mask = masks_of_kinds(base.config, partial(mask_by_distance, behind, computing(model)))
     if position_ids is None:
         position_ids = torch.arange(before, before + columns, device=input_ids.device)[None]
     out = base(
@@ -101,14 +103,6 @@ def _forward(
     if use_cache is False:
         out.past_key_values = None
     return out
-
-
-def _causal(columns: int, like: Tensor, window: int | None) -> Tensor:
-    """Additive mask [1, 1, T, T]: a token sees itself and those before it, of these the last `window`."""
-    place = torch.arange(columns, device=like.device)
-    behind = place[:, None] - place[None, :]
-    seen = (behind >= 0) & (behind < (columns if window is None else window))
-    return like.new_zeros(1, 1, columns, columns).masked_fill_(~seen, float("-inf"))
 
 
 def _seen_too(mask: Any, count: int) -> Any:

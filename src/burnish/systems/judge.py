@@ -16,7 +16,7 @@ import numpy as np
 from burnish.errors import DataError, ModelError
 from burnish.models.chat import Chat
 from burnish.models.load import Loaded
-from burnish.models.text_part import context_of
+from burnish.models.text_part import context_length
 from burnish.progress import Progress
 from burnish.records import Example, Message, Parsed, Prediction
 from burnish.tasks.preference import Preference, is_pair
@@ -242,7 +242,7 @@ def local_judge(
         reference=adapter_off(loaded, own) if score == "implicit_reward" else None,
         beta=beta,
         per_token=per_token,
-        context=context_of(loaded.model),
+        context=context_length(loaded.model),
     )
 
 
